@@ -1,0 +1,20 @@
+"""Shape aliases for numpy arrays: every array signature of the rim uses one of these names.
+
+Arrays are indexed slice, row, column (z, y, x); points are x, y, z in patient LPS millimetres.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int16, UInt8
+
+HuVolume = Int16[np.ndarray, "slices rows columns"]
+HuSlice = Int16[np.ndarray, "rows columns"]
+MaskVolume = Bool[np.ndarray, "slices rows columns"]
+MaskSlice = Bool[np.ndarray, "rows columns"]
+LabelVolume = UInt8[np.ndarray, "slices rows columns"]
+LabelSlice = UInt8[np.ndarray, "rows columns"]
+ScalarSlice = Float[np.ndarray, "rows columns"]
+PointsMm = Float[np.ndarray, "points 3"]
+"""Points in patient LPS millimetres, x y z."""
+PixelPoints = Float[np.ndarray, "points 2"]
+"""In-plane positions as (column, row), integers at pixel centres."""
+VectorMm = Float[np.ndarray, "3"]

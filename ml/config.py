@@ -1,0 +1,114 @@
+"""A training run as frozen dataclasses: what is stored beside every checkpoint.
+
+Standard library only, so that any process can read a run's configuration.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class NetworkName(StrEnum):
+    """The networks a run can train."""
+
+    RESAUNET = "resaunet"
+
+
+class LossName(StrEnum):
+    """The losses a run can minimise."""
+
+    CE_DICE = "ce_dice"
+
+
+class GatedInput(StrEnum):
+    """Which feature map an attention block scales; the paper's text allows both readings."""
+
+    SKIP = "skip"
+    DECODER = "decoder"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessingConfig:
+    """From Hounsfield units on any grid to the network's input."""
+
+    window_level_hu: float = 50.0
+    """Centre of the intensity window (paper: WL 50)."""
+    window_width_hu: float = 300.0
+    """Width of the intensity window (paper: WW 300)."""
+    crop_size_px: int = 256
+    """Rows and columns of the network's input; a multiple of 32."""
+    pixel_spacing_mm: float = 0.9766
+    """Training spacing; with 256 pixels the crop spans 250 mm."""
+
+    @property
+    def crop_size_mm(self) -> float:
+        """Edge length of the square crop."""
+        return self.crop_size_px * self.pixel_spacing_mm
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkConfig:
+    """Which network, and how wide."""
+
+    name: NetworkName = NetworkName.RESAUNET
+    class_count: int = 5
+    """Structures and background."""
+    width: float = 1.0
+    """Factor on every channel count; 1 is the paper's network, 64 to 512 channels."""
+    attention_reduction: int = 1
+    """Channels divided by this in the hidden layer of an attention block (paper: none)."""
+    gated_input: GatedInput = GatedInput.SKIP
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """How the weights are found."""
+
+    loss: LossName = LossName.CE_DICE
+    learning_rate: float = 1e-3
+    batch_size: int = 16
+    max_epochs: int = 50
+    patience: int = 3
+    """Epochs without a lower validation loss before training stops (paper: 3)."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything that decides a training run besides its data."""
+
+    structure_set: str = "cervix"
+    preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def to_dict(self) -> dict[str, Any]:  # Any: nested json values
+        """Return plain json types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "RunConfig":  # Any: nested json values
+        """Rebuild a configuration from to_dict.
+
+        Raises:
+            TypeError: a key no field goes by.
+            ValueError: an enum value that does not exist.
+        """
+        network = dict(values.get("network", {}))
+        training = dict(values.get("training", {}))
+        if "name" in network:
+            network["name"] = NetworkName(network["name"])
+        if "gated_input" in network:
+            network["gated_input"] = GatedInput(network["gated_input"])
+        if "loss" in training:
+            training["loss"] = LossName(training["loss"])
+        rest = {
+            k: v for k, v in values.items() if k not in ("network", "training", "preprocessing")
+        }
+        return cls(
+            preprocessing=PreprocessingConfig(**values.get("preprocessing", {})),
+            network=NetworkConfig(**network),
+            training=TrainingConfig(**training),
+            **rest,
+        )
