@@ -1,0 +1,109 @@
+"""What the service refuses or cannot do, each with a stable code; none knows of HTTP."""
+
+from uuid import UUID
+
+
+class ServiceError(Exception):
+    """Base of every expected failure of the service.
+
+    Attributes:
+        code: the stable reason, lower_snake_case; clients may branch on it.
+        message: a sentence for people, without patient identifiers.
+        context: the facts of the case, json types only.
+    """
+
+    code: str = "service_error"
+
+    def __init__(self, message: str, **context: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.context = context
+
+
+class NotFoundError(ServiceError):
+    """The thing asked for does not exist."""
+
+
+class ConflictError(ServiceError):
+    """The request does not fit the present state."""
+
+
+class UnavailableError(ServiceError):
+    """Something the service needs does not answer; trying again later may help."""
+
+
+class SeriesNotFoundError(NotFoundError):
+    """No CT series has that id."""
+
+    code = "series_not_found"
+
+    def __init__(self, series_id: UUID) -> None:
+        super().__init__(f"there is no series {series_id}", series_id=str(series_id))
+        self.series_id = series_id
+
+
+class ContourJobNotFoundError(NotFoundError):
+    """No contouring job has that id."""
+
+    code = "contour_job_not_found"
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(f"there is no contour job {job_id}", contour_job_id=str(job_id))
+        self.job_id = job_id
+
+
+class IllegalTransitionError(ConflictError):
+    """The job's state does not allow what was asked."""
+
+    code = "illegal_transition"
+
+    def __init__(self, job_id: UUID, source: str, target: str) -> None:
+        super().__init__(
+            f"contour job {job_id} is {source} and cannot become {target}",
+            contour_job_id=str(job_id),
+            state=source,
+            wanted_state=target,
+        )
+        self.job_id = job_id
+        self.source = source
+        self.target = target
+
+
+class IdempotencyKeyReusedError(ConflictError):
+    """The Idempotency-Key came before with a different request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used before with a different request")
+
+
+class StoredFilesMissingError(ServiceError):
+    """The database knows the resource but its files are not in storage."""
+
+    code = "stored_files_missing"
+
+    def __init__(self, kind: str, resource_id: UUID) -> None:
+        super().__init__(
+            f"the files of {kind} {resource_id} are not in storage", resource_id=str(resource_id)
+        )
+        self.kind = kind
+        self.resource_id = resource_id
+
+
+class StorageUnavailableError(UnavailableError):
+    """The storage could not be written or read."""
+
+    code = "storage_unavailable"
+
+
+class QueueUnavailableError(UnavailableError):
+    """The broker took no message."""
+
+    code = "queue_unavailable"
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """The database did not answer."""
+
+    code = "database_unavailable"

@@ -1,0 +1,151 @@
+"""Every statement about contouring jobs that those who ask for them need."""
+
+import datetime as dt
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from services.core.database import Now
+from services.core.errors import ContourJobNotFoundError, IllegalTransitionError
+from services.core.lifecycle import TERMINAL_STATES, JobStage, JobState, is_legal
+from services.core.repositories.paging import PageCursor, page_of
+from services.core.tables import ContourJob
+
+
+class ContourJobRepository:
+    """Contouring jobs."""
+
+    def __init__(self, session: Session, now: Now) -> None:
+        self._session = session
+        self._now = now
+
+    def add(self, series_id: UUID, *, correlation_id: str, max_attempts: int) -> ContourJob:
+        """Queue a job; lock its series before (SeriesRepository.get_locked)."""
+        job = ContourJob(
+            series_id=series_id,
+            correlation_id=correlation_id,
+            max_attempts=max_attempts,
+            created_at=self._now(),
+        )
+        self._session.add(job)
+        self._session.flush()
+        return job
+
+    def get(self, job_id: UUID) -> ContourJob:
+        """Return a job as it is now.
+
+        Raises:
+            ContourJobNotFoundError: no row has the id.
+        """
+        found = self._session.get(ContourJob, job_id, populate_existing=True)
+        if found is None:
+            raise ContourJobNotFoundError(job_id)
+        return found
+
+    def page(
+        self,
+        limit: int,
+        after: PageCursor | None = None,
+        *,
+        state: JobState | None = None,
+        series_id: UUID | None = None,
+    ) -> list[ContourJob]:
+        """List jobs, newest first, from behind a cursor."""
+        query = sa.select(ContourJob)
+        if state is not None:
+            query = query.where(ContourJob.state == state)
+        if series_id is not None:
+            query = query.where(ContourJob.series_id == series_id)
+        return list(self._session.scalars(page_of(query, ContourJob, after).limit(limit)))
+
+    def queue_position(self, job: ContourJob) -> int | None:
+        """Return how many queued jobs run before this one, or None once it left the queue."""
+        if job.state is not JobState.QUEUED:
+            return None
+        ahead = sa.or_(
+            ContourJob.created_at < job.created_at,
+            sa.and_(ContourJob.created_at == job.created_at, ContourJob.id < job.id),
+        )
+        return self._session.scalar(
+            sa.select(sa.func.count()).where(ContourJob.state == JobState.QUEUED, ahead)
+        )
+
+    def count_by_state(self) -> dict[JobState, int]:
+        """Count the jobs in every state that has any."""
+        rows = self._session.execute(
+            sa.select(ContourJob.state, sa.func.count()).group_by(ContourJob.state)
+        )
+        return {row.state: row[1] for row in rows}
+
+    def request_cancel(self, job_id: UUID) -> ContourJob:
+        """Cancel a queued job at once; ask the worker of a running one to stop.
+
+        Raises:
+            ContourJobNotFoundError: no row has the id.
+            IllegalTransitionError: the job succeeded or failed before.
+        """
+        at_once = self._update(
+            job_id,
+            JobState.QUEUED,
+            state=JobState.CANCELLED,
+            stage=JobStage.DONE,
+            finished_at=self._now(),
+        )
+        if not at_once:
+            self._update(job_id, JobState.RUNNING, cancel_requested=True)
+        job = self.get(job_id)
+        ended = job.state.is_terminal and job.state is not JobState.CANCELLED
+        if ended and not is_legal(job.state, JobState.CANCELLED):
+            raise IllegalTransitionError(job_id, job.state, JobState.CANCELLED)
+        return job
+
+    def due_for_purge(self, before: dt.datetime, limit: int) -> list[UUID]:
+        """List jobs that ended before a moment and were not purged."""
+        return list(
+            self._session.scalars(
+                sa.select(ContourJob.id)
+                .where(ContourJob.purged_at.is_(None), ContourJob.finished_at < before)
+                .order_by(ContourJob.finished_at)
+                .limit(limit)
+            )
+        )
+
+    def purge(self, job_id: UUID) -> bool:
+        """Mark an ended job as without result; return whether it was one.
+
+        The row stays locked until the transaction ends: remove the files before the commit.
+        """
+        purged = self._session.execute(
+            sa.update(ContourJob)
+            .where(
+                ContourJob.id == job_id,
+                ContourJob.state.in_(TERMINAL_STATES),
+                ContourJob.purged_at.is_(None),
+            )
+            .values(purged_at=self._now())
+            .returning(ContourJob.id)
+        )
+        return purged.first() is not None
+
+    def with_result_among(self, job_ids: list[UUID]) -> set[UUID]:
+        """Tell which of these ids are jobs whose result is, or may soon be, in storage."""
+        return set(
+            self._session.scalars(
+                sa.select(ContourJob.id).where(
+                    ContourJob.id.in_(job_ids),
+                    ContourJob.purged_at.is_(None),
+                    ContourJob.state.in_([JobState.SUCCEEDED, JobState.RUNNING]),
+                )
+            )
+        )
+
+    def _update(self, job_id: UUID, source: JobState, **values: object) -> bool:
+        updated = self._session.execute(
+            sa.update(ContourJob)
+            .where(ContourJob.id == job_id, ContourJob.state == source)
+            .values(**values)
+            .returning(ContourJob.id)
+            .execution_options(synchronize_session=False)
+        )
+        return updated.first() is not None

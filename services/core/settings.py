@@ -1,0 +1,152 @@
+"""Every knob of the deployment, read once by a composition root and passed on."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+SECRETS_DIR_VARIABLE = "CERVICONTOUR_SECRETS_DIR"
+"""Environment variable with the folder of secret files, one a setting, named like its variable."""
+
+DEFAULT_SECRETS_DIR = Path("/run/secrets")
+"""Where Docker and Compose mount secrets."""
+
+MEBIBYTE = 1024 * 1024
+
+
+class Device(StrEnum):
+    """What the network runs on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class LogLevel(StrEnum):
+    """Least severe log line that is written."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+
+
+def _default_database_url(values: dict[str, Any]) -> SecretStr:  # Any: fields validated so far
+    return SecretStr(f"sqlite+pysqlite:///{_data_dir(values) / 'cervicontour.sqlite'}")
+
+
+def _data_dir(values: dict[str, Any]) -> Path:  # Any: fields validated so far
+    # A data_dir that failed validation is absent here; its own error is what gets reported.
+    return values.get("data_dir", Path())
+
+
+class Settings(BaseSettings):
+    """Settings of API and workers, from CERVICONTOUR_* variables and secret files."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CERVICONTOUR_", frozen=True, use_attribute_docstrings=True
+    )
+
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Path("var")
+    """Folder of uploads, results and, on the embedded default, database and messages; API and
+    workers must see the same one."""
+    database_url: SecretStr = Field(default_factory=_default_database_url)
+    """SQLAlchemy address; PostgreSQL (postgresql+psycopg://) in production, SQLite by default."""
+    broker_url: SecretStr = SecretStr("filesystem://")
+    """Celery broker; redis:// in production, a folder under data_dir by default."""
+    log_level: LogLevel = LogLevel.INFO
+    """Least severe log line that is written."""
+
+    weights_path: Path | None = None
+    """Checkpoint that contours (.safetensors, card beside it); the packaged demo without it."""
+    device: Device = Device.CPU
+    """What the network runs on; a worker with cuda and no GPU refuses to start."""
+    batch_size: PositiveInt = 8
+    """Slices in one pass through the network; bounds the memory of a job."""
+    thread_count: PositiveInt | None = None
+    """CPU threads of one worker's network; every core without it."""
+
+    max_upload_bytes: PositiveInt = 2048 * MEBIBYTE
+    """Bytes of one upload as sent; a 1000-slice CT of 512 x 512 is 525 MB."""
+    max_files: PositiveInt = 3000
+    """Files in one upload; above any planning CT."""
+    max_file_bytes: PositiveInt = 64 * MEBIBYTE
+    """Bytes of one unpacked file; a CT slice of 2048 x 2048 is 8 MB."""
+    max_unpacked_bytes: PositiveInt = 4096 * MEBIBYTE
+    """Bytes of all unpacked files of one upload; stops zip bombs."""
+
+    lease_seconds: PositiveFloat = 60.0
+    """A job whose worker was silent this long goes to another worker."""
+    heartbeat_seconds: PositiveFloat = 1.0
+    """How often a job in work writes its progress, extends its lease and looks for a cancel."""
+    sweep_seconds: PositiveFloat = 5.0
+    """How often a worker reports itself, re-sends lost messages and takes over lost jobs."""
+    resend_seconds: PositiveFloat = 60.0
+    """A queued job whose message is this old is sent again."""
+    worker_silent_seconds: PositiveFloat = 30.0
+    """A worker that reported itself longer ago than this counts as gone."""
+    max_attempts: PositiveInt = 3
+    """Starts of one job before it fails as worker_lost; stops jobs that kill their worker."""
+    job_time_limit_seconds: PositiveInt = 1800
+    """A job that takes longer fails as time_limit."""
+    job_kill_grace_seconds: PositiveInt = 60
+    """After its time limit a job has this long to end by itself before its process is killed."""
+    jobs_per_process: PositiveInt = 100
+    """Jobs after which a worker renews its process; bounds what native libraries may leak."""
+    retention_seconds: PositiveFloat = 60.0
+    """How often a worker looks for files to remove."""
+
+    result_retention_days: PositiveFloat = 30.0
+    """Uploads and results are removed this long after the job ended; rows stay."""
+    idempotency_retention_hours: PositiveFloat = 24.0
+    """How long an Idempotency-Key replays the first answer."""
+    stale_upload_hours: PositiveFloat = 6.0
+    """Files nobody refers to are removed at this age; longer than any upload takes."""
+
+    @model_validator(mode="after")
+    def _heartbeats_fit_into_lease(self) -> Self:
+        if self.heartbeat_seconds * 3 > self.lease_seconds:
+            raise ValueError("lease_seconds must be at least three times heartbeat_seconds")
+        if self.sweep_seconds * 2 > self.worker_silent_seconds:
+            raise ValueError("worker_silent_seconds must be at least twice sweep_seconds")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (no .env files)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the folder is only known at run time)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then variables, then secret files."""
+        secrets = SecretsSettingsSource(settings_cls, secrets_dir=_secrets_dir())
+        return init_settings, env_settings, secrets
+
+    @property
+    def broker_dir(self) -> Path:
+        """Folder of messages when the broker is filesystem://."""
+        return self.data_dir / "broker"
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process; a variable wins over a secret file.
+
+    Raises:
+        pydantic.ValidationError: a value that does not fit, or a secrets folder that is no folder.
+    """
+    return Settings()
+
+
+def _secrets_dir() -> Path | None:
+    named = os.environ.get(SECRETS_DIR_VARIABLE)
+    if named is not None:
+        return Path(named)
+    return DEFAULT_SECRETS_DIR if DEFAULT_SECRETS_DIR.is_dir() else None

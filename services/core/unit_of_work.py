@@ -1,0 +1,75 @@
+"""One transaction and the messages that may only leave once it is committed."""
+
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from services.core.database import Now, utc_now
+from services.core.errors import QueueUnavailableError
+from services.core.logging import get_logger
+from services.core.queue import JobQueue, Message, QueueName, TaskName
+from services.core.repositories.contour_jobs import ContourJobRepository
+from services.core.repositories.idempotency import IdempotencyRepository
+from services.core.repositories.leases import LeaseRepository
+from services.core.repositories.series import SeriesRepository
+from services.core.repositories.workers import WorkerRepository
+
+log = get_logger(__name__)
+
+
+class UnitOfWork:
+    """`with uow:` is a transaction: commit() keeps it, leaving without it rolls it back.
+
+    One instance serves one thread and may be entered again after it was left. A message that
+    the broker does not take is logged and stays unsent in its row; housekeeping sends it later.
+    """
+
+    def __init__(
+        self, sessions: sessionmaker[Session], queue: JobQueue, now: Now = utc_now
+    ) -> None:
+        self._sessions = sessions
+        self._queue = queue
+        self._now = now
+
+    def __enter__(self) -> Self:
+        """Open the transaction."""
+        self._session = self._sessions()
+        self._messages: list[Message] = []
+        self.series = SeriesRepository(self._session, self._now)
+        self.contour_jobs = ContourJobRepository(self._session, self._now)
+        self.leases = LeaseRepository(self._session, self._now)
+        self.idempotency = IdempotencyRepository(self._session, self._now)
+        self.workers = WorkerRepository(self._session, self._now)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Roll back what was not committed."""
+        self._session.close()
+
+    def enqueue(self, queue: QueueName, task: TaskName, resource_id: UUID) -> None:
+        """Have a message sent after the commit."""
+        self._messages.append(Message(queue=queue, task=task, resource_id=resource_id))
+
+    def commit(self) -> None:
+        """Make the transaction durable, then send its messages and note which were taken."""
+        self._session.commit()
+        messages, self._messages = self._messages, []
+        sent = [message.resource_id for message in messages if self._is_sent(message)]
+        if sent:
+            self.leases.mark_sent(sent)
+            self._session.commit()
+
+    def _is_sent(self, message: Message) -> bool:
+        try:
+            self._queue.send(message)
+        except QueueUnavailableError as error:
+            log.warning("message unsent", resource_id=str(message.resource_id), **error.context)
+            return False
+        return True
