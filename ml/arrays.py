@@ -4,17 +4,27 @@ Arrays are indexed slice, row, column (z, y, x); points are x, y, z in patient L
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Int16, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Int16, UInt8
 
 HuVolume = Int16[np.ndarray, "slices rows columns"]
 HuSlice = Int16[np.ndarray, "rows columns"]
+Mask = Bool[np.ndarray, "..."]
+"""A mask of any rank."""
 MaskVolume = Bool[np.ndarray, "slices rows columns"]
 MaskSlice = Bool[np.ndarray, "rows columns"]
 LabelVolume = UInt8[np.ndarray, "slices rows columns"]
 LabelSlice = UInt8[np.ndarray, "rows columns"]
 ScalarSlice = Float[np.ndarray, "rows columns"]
+ByteVolume = UInt8[np.ndarray, "slices rows columns"]
+ImageVolume = Float32[np.ndarray, "slices rows columns"]
 PointsMm = Float[np.ndarray, "points 3"]
 """Points in patient LPS millimetres, x y z."""
+CoordinatesMm = Float[np.ndarray, "positions"]
+"""One patient coordinate of every row, column or slice."""
 PixelPoints = Float[np.ndarray, "points 2"]
 """In-plane positions as (column, row), integers at pixel centres."""
 VectorMm = Float[np.ndarray, "3"]
+Indices = Int[np.ndarray, "positions"]
+"""Whole-number positions along one axis."""
+ResamplingMatrix = Float32[np.ndarray, "out_positions in_positions"]
+"""Weights of one axis' resampling; every row belongs to one output position."""

@@ -28,6 +28,28 @@ class GatedInput(StrEnum):
     DECODER = "decoder"
 
 
+class OptimizerName(StrEnum):
+    """The optimisers a run can use."""
+
+    ADAM = "adam"
+    ADAMW = "adamw"
+
+
+class ScheduleName(StrEnum):
+    """How the learning rate runs over the epochs."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    POLY = "poly"
+
+
+class Precision(StrEnum):
+    """Number format of the network's convolutions."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreprocessingConfig:
     """From Hounsfield units on any grid to the network's input."""
@@ -66,11 +88,23 @@ class TrainingConfig:
     """How the weights are found."""
 
     loss: LossName = LossName.CE_DICE
+    optimizer: OptimizerName = OptimizerName.ADAM
     learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: ScheduleName = ScheduleName.CONSTANT
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from 0."""
     batch_size: int = 16
     max_epochs: int = 50
+    slices_per_epoch: int | None = None
+    """Slices drawn in an epoch; None: as many as the training cases have."""
+    empty_slice_weight: float = 1.0
+    """Chance of a slice without any structure to be drawn, relative to one with."""
     patience: int = 3
     """Epochs without a lower validation loss before training stops (paper: 3)."""
+    ema_decay: float = 0.0
+    """Decay of the running mean of the weights that is validated and kept; 0 keeps none."""
+    precision: Precision = Precision.FLOAT32
     seed: int = 0
 
 
@@ -95,20 +129,27 @@ class RunConfig:
             TypeError: a key no field goes by.
             ValueError: an enum value that does not exist.
         """
-        network = dict(values.get("network", {}))
-        training = dict(values.get("training", {}))
-        if "name" in network:
-            network["name"] = NetworkName(network["name"])
-        if "gated_input" in network:
-            network["gated_input"] = GatedInput(network["gated_input"])
-        if "loss" in training:
-            training["loss"] = LossName(training["loss"])
-        rest = {
-            k: v for k, v in values.items() if k not in ("network", "training", "preprocessing")
-        }
-        return cls(
-            preprocessing=PreprocessingConfig(**values.get("preprocessing", {})),
-            network=NetworkConfig(**network),
-            training=TrainingConfig(**training),
-            **rest,
-        )
+        rest = {k: v for k, v in values.items() if k not in _PARTS}
+        return cls(**{k: _build(_PARTS[k], v) for k, v in values.items() if k in _PARTS}, **rest)
+
+
+_PARTS: dict[str, type] = {
+    "preprocessing": PreprocessingConfig,
+    "network": NetworkConfig,
+    "training": TrainingConfig,
+}
+
+_ENUMS: dict[str, type[StrEnum]] = {
+    "name": NetworkName,
+    "gated_input": GatedInput,
+    "loss": LossName,
+    "optimizer": OptimizerName,
+    "schedule": ScheduleName,
+    "precision": Precision,
+}
+"""The type of every field that is a choice; field names are unique among the parts."""
+
+
+def _build(part: type, values: dict[str, Any]) -> Any:  # Any: one of the parts, json values
+    typed = {key: _ENUMS[key](value) if key in _ENUMS else value for key, value in values.items()}
+    return part(**typed)

@@ -1,0 +1,74 @@
+"""Which slices a batch is made of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ml.config import PreprocessingConfig
+from ml.data.cases import IMAGE_LEVELS, Case
+from ml.preprocessing.intensity import guard_range_hu
+from ml.tensors import GuardedBatch, LabelBatch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceBatch:
+    """Slices of several patients."""
+
+    hu: GuardedBatch
+    """HU, clipped to the guard range."""
+    labels: LabelBatch
+
+
+class SliceSampler:
+    """Draws batches of slices with a preference for those that show a structure.
+
+    Its generator is the only state, so that a run can be resumed.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], *, empty_slice_weight: float, generator: np.random.Generator
+    ) -> None:
+        self.generator = generator
+        self._slices = [(c, i) for c, case in enumerate(cases) for i in range(len(case.labels))]
+        shown = np.concatenate([np.asarray(case.labels).any(axis=(1, 2)) for case in cases])
+        weights = np.where(shown, 1.0, empty_slice_weight)
+        self._chances = weights / weights.sum()
+
+    def __len__(self) -> int:
+        """Count the slices that can be drawn."""
+        return len(self._slices)
+
+    def draw_epoch(self, batch_size: int, slices: int | None = None) -> list[list[tuple[int, int]]]:
+        """Draw (case, slice) pairs for an epoch of whole batches.
+
+        Below the number of slices nothing is drawn twice in an epoch.
+        """
+        count = slices or len(self)
+        count = max(count // batch_size, 1) * batch_size
+        order = self.generator.choice(
+            len(self), size=count, p=self._chances, replace=count > np.count_nonzero(self._chances)
+        )
+        drawn = [self._slices[i] for i in order]
+        return [drawn[i : i + batch_size] for i in range(0, count, batch_size)]
+
+
+def read_batch(
+    cases: Sequence[Case], slices: Sequence[tuple[int, int]], config: PreprocessingConfig
+) -> SliceBatch:
+    """Read slices given as (case, slice) pairs."""
+    low, high = guard_range_hu(config)
+    images = torch.from_numpy(np.stack([cases[c].images[i] for c, i in slices]))
+    labels = torch.from_numpy(np.stack([cases[c].labels[i] for c, i in slices]))
+    hu = images[:, None].float() * ((high - low) / IMAGE_LEVELS) + low
+    return SliceBatch(hu=hu, labels=labels.long())
+
+
+def iterate_case(
+    case: Case, config: PreprocessingConfig, batch_size: int
+) -> Iterator[SliceBatch]:
+    """Yield all slices of a patient in order."""
+    for start in range(0, len(case.labels), batch_size):
+        stop = min(start + batch_size, len(case.labels))
+        yield read_batch([case], [(0, i) for i in range(start, stop)], config)

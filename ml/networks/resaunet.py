@@ -1,0 +1,133 @@
+"""ResAU-Net: a ResNet34 encoder, a U-Net decoder and channel attention on every skip."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ml.config import GatedInput, NetworkConfig
+from ml.networks.blocks import ChannelAttention, DoubleConv, ResidualBlock, initialize
+from ml.tensors import FeatureMaps, ImageBatch, LogitBatch
+
+SIZE_MULTIPLE = 32
+"""Five halvings: rows and columns must be multiples of this."""
+
+ENCODER_CHANNELS = (64, 64, 128, 256, 512)
+ENCODER_BLOCKS = (3, 4, 6, 3)
+DECODER_CHANNELS = (256, 128, 64, 64)
+FINAL_CHANNELS = 32
+CHANNEL_MULTIPLE = 8
+"""Scaled channel counts are whole multiples of this: vector units work in eights."""
+
+
+class ImageSizeError(ValueError):
+    """Rows or columns are not multiples of 32."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__(f"the network takes multiples of {SIZE_MULTIPLE} px, not {rows}x{columns}")
+        self.rows = rows
+        self.columns = columns
+
+
+class ResAUNet(nn.Module):
+    """One CT slice in, one logit per class and pixel out.
+
+    Reference: Liu et al., J Biotech Res 2024;17:166-179; layers completed as docs say.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        channels = [scaled_channels(c, config.width) for c in ENCODER_CHANNELS]
+        decoder = [scaled_channels(c, config.width) for c in DECODER_CHANNELS]
+        final = scaled_channels(FINAL_CHANNELS, config.width)
+        self.encoder = ResNetEncoder(channels)
+        skips = channels[-2::-1]
+        below = [channels[-1], *decoder[:-1]]
+        self.up_stages = nn.ModuleList(
+            UpStage(low, skip, out, config)
+            for low, skip, out in zip(below, skips, decoder, strict=True)
+        )
+        self.final_up = nn.ConvTranspose2d(decoder[-1], final, 2, stride=2)
+        self.final_conv = DoubleConv(final, final)
+        self.head = nn.Conv2d(final, config.class_count, 1)
+        initialize(self)
+
+    def forward(self, images: ImageBatch) -> LogitBatch:
+        """Return the logits at the size of the images.
+
+        Raises:
+            ImageSizeError: rows or columns are not multiples of 32.
+        """
+        rows, columns = images.shape[-2:]
+        if rows % SIZE_MULTIPLE or columns % SIZE_MULTIPLE:
+            raise ImageSizeError(rows, columns)
+        *skips, features = self.encoder(images)
+        for stage, skip in zip(self.up_stages, reversed(skips), strict=True):
+            features = stage(features, skip)
+        return self.head(self.final_conv(self.final_up(features)))
+
+
+class ResNetEncoder(nn.Module):
+    """ResNet34 without its classifier, for one input channel.
+
+    Reference: He et al., Deep Residual Learning for Image Recognition, 2015.
+    """
+
+    def __init__(self, channels: list[int]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, channels[0], 7, stride=2, padding=3, bias=False)
+        self.norm = nn.BatchNorm2d(channels[0])
+        self.stages = nn.ModuleList(
+            _residual_stage(channels[i], channels[i + 1], count, stride=1 if i == 0 else 2)
+            for i, count in enumerate(ENCODER_BLOCKS)
+        )
+
+    def forward(self, images: ImageBatch) -> list[FeatureMaps]:
+        """Return feature maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's size."""
+        features = F.relu(self.norm(self.stem(images)))
+        maps = [features]
+        features = F.max_pool2d(features, 3, stride=2, padding=1)
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features)
+        return maps
+
+
+class UpStage(nn.Module):
+    """Doubles the size of the features below and joins them with a gated skip."""
+
+    def __init__(
+        self, in_channels: int, skip_channels: int, out_channels: int, config: NetworkConfig
+    ) -> None:
+        super().__init__()
+        self.gated_input = config.gated_input
+        self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+        gates_skip = config.gated_input is GatedInput.SKIP
+        self.attention = ChannelAttention(
+            skip_channels if gates_skip else out_channels,
+            out_channels if gates_skip else skip_channels,
+            reduction=config.attention_reduction,
+        )
+        self.conv = DoubleConv(skip_channels + out_channels, out_channels)
+
+    def forward(self, below: FeatureMaps, skip: FeatureMaps) -> FeatureMaps:
+        """Return features at the skip's size."""
+        raised = self.up(below)
+        if self.gated_input is GatedInput.SKIP:
+            skip = self.attention(skip, raised)
+        else:
+            raised = self.attention(raised, skip)
+        return self.conv(torch.cat([skip, raised], dim=1))
+
+
+def scaled_channels(channels: int, width: float) -> int:
+    """Scale a channel count, to a whole multiple of 8 and at least 8."""
+    return max(CHANNEL_MULTIPLE, round(channels * width / CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE)
+
+
+def _residual_stage(
+    in_channels: int, out_channels: int, count: int, *, stride: int
+) -> nn.Sequential:
+    first = ResidualBlock(in_channels, out_channels, stride=stride)
+    return nn.Sequential(
+        first, *(ResidualBlock(out_channels, out_channels) for _ in range(count - 1))
+    )

@@ -1,0 +1,158 @@
+"""The body-centred crop in millimetres, and the exact way back to the CT's own grid.
+
+Index i of an axis has its centre at origin + i x spacing on both grids, so nothing moves by half
+a pixel. Slices are never resampled. The classes here keep what they derive (cached_property), so
+they have no slots.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ml.arrays import (
+    CoordinatesMm,
+    HuVolume,
+    ImageVolume,
+    Indices,
+    LabelVolume,
+    ResamplingMatrix,
+)
+from ml.config import PreprocessingConfig
+from ml.geometry import AxisAlignment, Volume, VolumeGeometry, align_to_lps
+from ml.preprocessing.body import Body, find_body
+from ml.preprocessing.intensity import clip_to_guard, guard_range_hu, window_to_unit
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crop:
+    """Where the network's square lies on one volume.
+
+    Arrays given to its methods are in LPS order; `alignment` turns the series' own order to it.
+    """
+
+    config: PreprocessingConfig
+    alignment: AxisAlignment
+    geometry: VolumeGeometry
+    """The volume's geometry in LPS order."""
+    center_mm: tuple[float, float]
+    """LPS x and y of the crop's centre."""
+
+    @cached_property
+    def rows(self) -> "AxisMap":
+        """How rows of the CT and of the crop meet."""
+        return self._axis_map(axis=1)
+
+    @cached_property
+    def columns(self) -> "AxisMap":
+        """How columns of the CT and of the crop meet."""
+        return self._axis_map(axis=0)
+
+    def images(self, hu: HuVolume) -> ImageVolume:
+        """Return the network's input for slices of the volume, scaled to [0, 1]."""
+        return window_to_unit(self.guarded_hu(hu), self.config)
+
+    def guarded_hu(self, hu: HuVolume) -> ImageVolume:
+        """Return slices on the crop's grid in HU, clipped to the guard range.
+
+        Bilinear; where the CT is finer than the crop the kernel widens to the crop's pixel, so
+        that noise is averaged instead of aliased. Outside the image there is air.
+        """
+        low = np.float32(guard_range_hu(self.config)[0])
+        window = hu[:, self.rows.window, self.columns.window]
+        above_air = clip_to_guard(window, self.config).astype(np.float32) - low
+        return self.rows.weights @ above_air @ self.columns.weights.T + low
+
+    def labels(self, labels: LabelVolume) -> LabelVolume:
+        """Return the nearest label at every pixel of the crop; background outside the image."""
+        rows, columns = self.rows.nearest, self.columns.nearest
+        picked = labels[:, np.maximum(rows, 0)[:, None], np.maximum(columns, 0)[None]]
+        outside = (rows < 0)[:, None] | (columns < 0)[None]
+        return np.where(outside, np.uint8(0), picked)
+
+    def _axis_map(self, axis: int) -> "AxisMap":
+        origin = float(self.geometry.slice_positions_mm[:, axis].mean())
+        count = self.geometry.columns if axis == 0 else self.geometry.rows
+        spacing = self.geometry.pixel_spacing_mm[1 - axis]
+        size, step = self.config.crop_size_px, self.config.pixel_spacing_mm
+        first = self.center_mm[axis] - (size - 1) / 2 * step
+        return AxisMap(
+            image_mm=origin + np.arange(count) * spacing,
+            image_spacing_mm=spacing,
+            crop_mm=first + np.arange(size) * step,
+            crop_spacing_mm=step,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AxisMap:
+    """One in-plane axis of the CT beside the same axis of the crop, both in mm."""
+
+    image_mm: CoordinatesMm
+    image_spacing_mm: float
+    crop_mm: CoordinatesMm
+    crop_spacing_mm: float
+
+    @cached_property
+    def window(self) -> slice:
+        """Pixels of the CT that the crop depends on, or that lie inside it."""
+        reach = self.crop_spacing_mm + self.image_spacing_mm
+        inside = (self.image_mm > self.crop_mm[0] - reach) & (
+            self.image_mm < self.crop_mm[-1] + reach
+        )
+        indices = np.flatnonzero(inside)
+        return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else slice(0, 0)
+
+    @cached_property
+    def weights(self) -> ResamplingMatrix:
+        """Share of every CT pixel of the window in every pixel of the crop."""
+        width = max(self.image_spacing_mm, self.crop_spacing_mm)
+        distance = np.abs(self.crop_mm[:, None] - self.image_mm[None, self.window])
+        tent = np.maximum(0.0, 1.0 - distance / width)
+        return (tent / self._tent_sums(width)[:, None]).astype(np.float32)
+
+    @cached_property
+    def nearest(self) -> Indices:
+        """CT pixel nearest to every pixel of the crop; -1 outside the image."""
+        indices = np.rint((self.crop_mm - self.image_mm[0]) / self.image_spacing_mm)
+        inside = (indices >= 0) & (indices < len(self.image_mm))
+        return np.where(inside, indices, -1).astype(np.intp)
+
+    @cached_property
+    def covered(self) -> slice:
+        """Pixels of the CT whose centres lie in a pixel of the crop."""
+        half = self.crop_spacing_mm / 2
+        inside = (self.image_mm >= self.crop_mm[0] - half) & (
+            self.image_mm <= self.crop_mm[-1] + half
+        )
+        indices = np.flatnonzero(inside)
+        return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else slice(0, 0)
+
+    @cached_property
+    def positions(self) -> CoordinatesMm:
+        """Fractional crop index of every covered pixel, within the crop's outermost centres."""
+        index = (self.image_mm[self.covered] - self.crop_mm[0]) / self.crop_spacing_mm
+        return np.clip(index, 0, len(self.crop_mm) - 1)
+
+    def _tent_sums(self, width: float) -> CoordinatesMm:
+        """Sum the kernel over an endless image, so that its edge fades to air, not to itself."""
+        index = (self.crop_mm - self.image_mm[0]) / self.image_spacing_mm
+        taps = int(np.ceil(width / self.image_spacing_mm)) + 1
+        neighbours = np.floor(index)[:, None] + np.arange(-taps, taps + 1)
+        distance = np.abs(neighbours - index[:, None]) * self.image_spacing_mm
+        return np.maximum(0.0, 1.0 - distance / width).sum(axis=1)
+
+
+def plan_crop(volume: Volume, config: PreprocessingConfig) -> tuple[Crop, Body]:
+    """Centre the crop on the body of the whole volume; labels play no part.
+
+    Raises:
+        NotAxialError: the series is not axial.
+    """
+    alignment = align_to_lps(volume.geometry)
+    geometry = alignment.geometry_to_lps(volume.geometry)
+    body = find_body(alignment.to_lps(volume.hu), geometry)
+    crop = Crop(
+        config=config, alignment=alignment, geometry=geometry, center_mm=body.center_mm()
+    )
+    return crop, body
