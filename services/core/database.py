@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sqlite3
+import time
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -16,6 +17,9 @@ from services.core.errors import DatabaseUnavailableError
 
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; the longest wait measured under load was 1.4 s."""
+
+DATABASE_RETRY_SECONDS = 0.5
+"""Between two looks whether a database is back."""
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -111,6 +115,22 @@ def check_database(engine: sa.Engine) -> None:
         raise DatabaseUnavailableError(
             "the database does not answer", reason=type(error).__name__
         ) from error
+
+
+def wait_for_database(engine: sa.Engine, seconds: float) -> None:
+    """Return as soon as the database answers, so that a restart of it costs no finished work.
+
+    Raises:
+        DatabaseUnavailableError: it did not within that time.
+    """
+    last_try = time.monotonic() + seconds
+    while True:
+        try:
+            return check_database(engine)
+        except DatabaseUnavailableError:
+            if time.monotonic() > last_try:
+                raise
+        time.sleep(DATABASE_RETRY_SECONDS)
 
 
 def _values(enum: type[StrEnum]) -> list[str]:

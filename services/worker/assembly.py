@@ -1,0 +1,145 @@
+"""Puts a worker together: the Celery application, its task, and what happens around a fork."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from celery import Celery, signals
+
+from services.core.database import create_database_engine, create_sessions
+from services.core.logging import configure_logging, get_logger, log_context
+from services.core.queue import CeleryQueue, QueueName, TaskName, create_celery
+from services.core.storage import FilesystemStorage
+from services.core.unit_of_work import UnitOfWork
+from services.core.version import software_version
+from services.worker.context import WorkerContext, WorkerTimes
+from services.worker.contouring import run_contour_job
+from services.worker.housekeeping import Housekeeper
+from services.worker.network_cache import NetworkCache
+from services.worker.networks import NetworkLoader, NetworkOptions
+
+if TYPE_CHECKING:
+    # Only composition roots read settings; this module is handed them.
+    from services.core.settings import Settings
+
+log = get_logger(__name__)
+
+CHILD_START_SECONDS = 300.0
+"""A child that loads a network on a busy machine is not dead; Celery's default is 4 s."""
+
+SOFT_SHUTDOWN_SECONDS = 10.0
+"""On a cold shutdown (SIGQUIT) a running job gets this long to end."""
+
+
+def create_worker(settings: "Settings", load: NetworkLoader) -> Celery:
+    """Build the application that `celery -A` runs; children load their network at their start."""
+    app = create_celery(settings.broker_url.get_secret_value(), settings.broker_dir)
+    app.conf.update(
+        worker_hijack_root_logger=False,
+        worker_proc_alive_timeout=CHILD_START_SECONDS,
+        worker_max_tasks_per_child=settings.jobs_per_process,
+        worker_soft_shutdown_timeout=SOFT_SHUTDOWN_SECONDS,
+    )
+    process = _Process(settings, load)
+    _connect(process, settings.log_level)
+
+    @app.task(
+        name=TaskName.CONTOUR_JOB_RUN.value,
+        soft_time_limit=settings.job_time_limit_seconds,
+        time_limit=settings.job_time_limit_seconds + settings.job_kill_grace_seconds,
+    )
+    def contour_job_run(job_id: str) -> None:
+        with log_context(task=TaskName.CONTOUR_JOB_RUN.value):
+            run_contour_job(process.context, UUID(job_id))
+
+    return app
+
+
+class _Process:
+    """What one operating system process of the worker holds, before and after the fork."""
+
+    def __init__(self, settings: "Settings", load: NetworkLoader) -> None:
+        self._settings = settings
+        self._load = load
+        self.name = ""
+        self.queues: frozenset[QueueName] = frozenset()
+
+    def remember_command_line(self, sender: str, instance: Any, **_: object) -> None:  # noqa: ANN401 (Celery's worker object)
+        """Note in the parent which worker this is, for the children to inherit."""
+        self.name = sender
+        self.queues = frozenset(QueueName(name) for name in instance.app.amqp.queues.consume_from)
+
+    def start(self, **_: object) -> None:
+        """Build everything in the child and load the network if this worker contours."""
+        self.context = _create_context(self._settings, self._load, self.name, self.queues)
+        self._housekeeper = Housekeeper(self.context)
+        self._housekeeper.start()
+        if QueueName.INFERENCE in self.queues:
+            try:
+                self.context.networks.get()
+            except Exception:
+                # Outermost frame of the start: Celery would swallow the error and go on.
+                log.exception("no network, no worker")
+                os.kill(os.getppid(), signal.SIGTERM)
+
+    def stop(self, **_: object) -> None:
+        """Sign off."""
+        self._housekeeper.stop()
+        self.context.engine.dispose()
+
+
+def _connect(process: _Process, log_level: str) -> None:
+    def set_up_logging(**_: object) -> None:
+        configure_logging(log_level)
+
+    handlers: tuple[tuple[Any, Callable[..., None]], ...] = (  # Any: celery's Signal is untyped
+        (signals.setup_logging, set_up_logging),
+        (signals.celeryd_after_setup, process.remember_command_line),
+        (signals.worker_process_init, process.start),
+        (signals.worker_process_shutdown, process.stop),
+    )
+    for event, handler in handlers:
+        event.connect(handler, weak=False)
+
+
+def _create_context(
+    settings: "Settings", load: NetworkLoader, name: str, queues: frozenset[QueueName]
+) -> WorkerContext:
+    engine = create_database_engine(settings.database_url.get_secret_value())
+    sessions = create_sessions(engine)
+    # A Celery of its own: the parent's connections do not survive the fork.
+    queue = CeleryQueue(create_celery(settings.broker_url.get_secret_value(), settings.broker_dir))
+    return WorkerContext(
+        name=name,
+        queues=queues,
+        engine=engine,
+        storage=FilesystemStorage(settings.data_dir),
+        networks=NetworkCache(_network_options(settings), load),
+        times=_times(settings),
+        software_version=software_version(),
+        unit_of_work=lambda: UnitOfWork(sessions, queue),
+    )
+
+
+def _network_options(settings: "Settings") -> NetworkOptions:
+    return NetworkOptions(
+        weights_path=settings.weights_path,
+        device=settings.device.value,
+        batch_size=settings.batch_size,
+        thread_count=settings.thread_count,
+    )
+
+
+def _times(settings: "Settings") -> WorkerTimes:
+    return WorkerTimes(
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        sweep_seconds=settings.sweep_seconds,
+        resend_seconds=settings.resend_seconds,
+        retention_seconds=settings.retention_seconds,
+        result_retention_days=settings.result_retention_days,
+        idempotency_retention_hours=settings.idempotency_retention_hours,
+        stale_upload_hours=settings.stale_upload_hours,
+    )

@@ -1,0 +1,164 @@
+"""What every worker does beside its jobs: report itself, take over, send again, clear up.
+
+Runs in a thread of the child process, because only the child knows whether its network is
+loaded, and because a parent that forks should have no threads. Every step is safe to repeat and
+to run in several workers at once.
+"""
+
+import datetime as dt
+import threading
+import time
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.core.database import utc_now
+from services.core.errors import ServiceError
+from services.core.logging import get_logger
+from services.core.queue import QueueName, TaskName
+from services.core.storage import Storage
+from services.core.tables import WorkerHeartbeat
+from services.core.unit_of_work import UnitOfWork
+from services.worker.context import WorkerContext
+
+log = get_logger(__name__)
+
+PURGE_BATCH = 100
+"""Rows of one kind that one pass purges; the next pass takes the next ones."""
+
+HEARTBEAT_RETENTION = dt.timedelta(days=1)
+"""Rows of workers that died without signing off are kept this long for people to look at."""
+
+
+class Housekeeper:
+    """Keeps house every few seconds until stopped."""
+
+    def __init__(self, worker: WorkerContext) -> None:
+        self._worker = worker
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._cleared_at = -float("inf")
+
+    def start(self) -> None:
+        """Begin, and report the worker at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and take the worker off the list of those present."""
+        self._stopped.set()
+        self._thread.join()
+        with self._worker.unit_of_work() as uow:
+            uow.workers.sign_off(self._worker.name)
+            uow.commit()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._keep_house()
+            except (SQLAlchemyError, ServiceError, OSError) as error:
+                # Outermost frame of the thread: the next pass tries again.
+                log.warning("housekeeping failed", reason=type(error).__name__)
+            if self._stopped.wait(self._worker.times.sweep_seconds):
+                return
+
+    def _keep_house(self) -> None:
+        worker = self._worker
+        report_worker(worker)
+        take_over_lost_jobs(worker.unit_of_work())
+        send_again(worker.unit_of_work(), resend_seconds=worker.times.resend_seconds)
+        if time.monotonic() - self._cleared_at >= worker.times.retention_seconds:
+            self._cleared_at = time.monotonic()
+            clear_up(worker)
+
+
+def report_worker(worker: WorkerContext) -> None:
+    """Note in the database that this worker is there and whether its network is loaded."""
+    network = worker.networks.loaded
+    with worker.unit_of_work() as uow:
+        uow.workers.report(
+            WorkerHeartbeat(
+                name=worker.name,
+                queue=min(worker.queues),  # a worker serves one queue: compose and supervisor
+                device=worker.networks.options.device,
+                software_version=worker.software_version,
+                weights_loaded=network is not None,
+                model_version=network.model_version if network else None,
+                weights_sha256=network.weights_sha256 if network else None,
+            )
+        )
+        uow.commit()
+
+
+def take_over_lost_jobs(uow: UnitOfWork) -> None:
+    """Queue the jobs of silent workers again, or end those that have no attempt left."""
+    with uow:
+        reaped = uow.leases.reap()
+        uow.commit()
+    for outcome, job_ids in (
+        ("queued again", reaped.requeued),
+        ("failed", reaped.failed),
+        ("cancelled", reaped.cancelled),
+    ):
+        for job_id in job_ids:
+            log.warning("worker lost", job_id=str(job_id), outcome=outcome)
+
+
+def send_again(uow: UnitOfWork, *, resend_seconds: float) -> None:
+    """Send the messages of queued jobs that were never sent or may have been lost."""
+    with uow:
+        due = uow.leases.due_for_sending(resend_seconds=resend_seconds)
+        for job_id in due:
+            uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job_id)
+        uow.commit()
+    if due:
+        log.info("messages sent again", count=len(due))
+
+
+def clear_up(worker: WorkerContext) -> None:
+    """Remove what is past its time: results, series, keys, worker reports, files of nobody."""
+    now, times = utc_now(), worker.times
+    before = now - dt.timedelta(days=times.result_retention_days)
+    purge_results(worker.unit_of_work(), worker.storage, before)
+    purge_series(worker.unit_of_work(), worker.storage, before)
+    with worker.unit_of_work() as uow:
+        uow.idempotency.forget(now - dt.timedelta(hours=times.idempotency_retention_hours))
+        uow.workers.forget(now - HEARTBEAT_RETENTION)
+        uow.commit()
+    remove_orphans(worker.unit_of_work(), worker.storage, times.stale_upload_hours * 3600)
+
+
+def purge_results(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
+    """Remove the results of jobs that ended before a moment; their rows stay."""
+    with uow:
+        due = uow.contour_jobs.due_for_purge(before, PURGE_BATCH)
+    for job_id in due:
+        with uow:
+            if uow.contour_jobs.purge(job_id):
+                storage.delete_result(job_id)
+                uow.commit()
+
+
+def purge_series(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
+    """Remove the files of series posted before a moment that no job needs; their rows stay."""
+    with uow:
+        due = uow.series.due_for_purge(before, PURGE_BATCH)
+    for series_id in due:
+        with uow:
+            if uow.series.purge(series_id):
+                storage.delete_series(series_id)
+                uow.commit()
+
+
+def remove_orphans(uow: UnitOfWork, storage: Storage, older_than_seconds: float) -> None:
+    """Remove staged, series and result folders of that age that no row refers to."""
+    staged = storage.sweep_staging(older_than_seconds)
+    series_ids = storage.list_series(older_than_seconds)
+    job_ids = storage.list_results(older_than_seconds)
+    with uow:
+        series_ids = sorted(set(series_ids) - uow.series.stored_among(series_ids))
+        job_ids = sorted(set(job_ids) - uow.contour_jobs.with_result_among(job_ids))
+    for series_id in series_ids:
+        storage.delete_series(series_id)
+    for job_id in job_ids:
+        storage.delete_result(job_id)
+    if staged or series_ids or job_ids:
+        log.warning("orphans removed", staged=staged, series=len(series_ids), results=len(job_ids))
