@@ -52,16 +52,18 @@ class Acquisition:
         return self.field_of_view_mm / self.matrix
 
 
-def sample_acquisition(
-    rng: np.random.Generator, tier: PhantomTier, z_scale: float
-) -> Acquisition:
+def sample_acquisition(rng: np.random.Generator, tier: PhantomTier, z_scale: float) -> Acquisition:
     """Draw scan settings; the same generator state gives the same field of view in all tiers."""
     field_of_view = 500.0 if rng.random() < 0.7 else float(rng.uniform(430, 620))
     thickness = float(rng.choice([5.0, 3.0, 2.5], p=[0.55, 0.38, 0.07]))
     bottom = float(rng.uniform(-112, -60)) * z_scale
     top = float(rng.uniform(156, 188)) * z_scale
     phase = float(rng.uniform(0, 1))
-    origin = (float(rng.uniform(-8, 8)), float(rng.uniform(-210, -120)), float(rng.uniform(-900, 200)))
+    origin = (
+        float(rng.uniform(-8, 8)),
+        float(rng.uniform(-210, -120)),
+        float(rng.uniform(-900, 200)),
+    )
     noise = float(rng.uniform(8, 18))
     hardening, streak = float(rng.uniform(4, 14)), float(rng.uniform(1, 5))
     if tier is PhantomTier.TINY:

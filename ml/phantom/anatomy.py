@@ -155,7 +155,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         vessels=_sample_vessels(rng),
         side_jitter_seed=int(rng.integers(2**31)),
         bowel_seed=int(rng.integers(2**31)),
-        bowel_loops=int(rng.integers(14, 30)),
+        bowel_loops=int(rng.integers(26, 48)),
     )
 
 
@@ -200,12 +200,12 @@ def _sample_uterus(rng: np.random.Generator, bladder_ml: float) -> UterusParamet
         cervix_centre=(
             float(rng.normal(0, 5)),
             float(np.clip(13 + 5 * (full - 1) + rng.normal(0, 4), 6, 24)),
-            float(np.clip(16 + 8 * (full - 1) + rng.normal(0, 7), 2, 34)),
+            float(np.clip(16 + 8 * (full - 1) + rng.normal(0, 7), 6, 34)),
         ),
         cervix_radii=(17 * factor, 15 * factor, 17 * factor),
-        corpus_scale=float(rng.uniform(0.65, 1.1)),
-        lateral_deviation=float(rng.normal(0, 12)),
-        fundus_lift=float(rng.normal(12 * (full - 1), 8)),
+        corpus_scale=float(rng.uniform(0.78, 1.22)),
+        lateral_deviation=float(np.clip(rng.normal(0, 9), -18, 18)),
+        fundus_lift=float(np.clip(rng.normal(10 * (full - 1), 6), -10, 12)),
         tumour_radius=tumour,
         tumour_offset=(float(rng.normal(0, 4)), float(rng.normal(0, 2)), float(rng.normal(0, 5))),
         parametrium_reach=(float(rng.uniform(34, 46)), float(rng.uniform(34, 46))),
@@ -218,8 +218,10 @@ def _sample_rectum(rng: np.random.Generator) -> RectumParameters:
     content = RectalContent(rng.choice([c.value for c in RectalContent], p=[0.2, 0.37, 0.32, 0.11]))
     base = {RectalContent.COLLAPSED: 0.78, RectalContent.STOOL: 1.0}.get(content, 1.02)
     mean = base * float(rng.lognormal(0.0, 0.12))
-    calibre = mean * rng.lognormal(0.0, 0.12, 7)
-    offsets = rng.normal(0, [4.0, 3.0], (7, 2)) * np.array([[0.3], [0.6], [1], [1], [1], [1], [0.8]])
+    calibre = np.clip(mean * rng.lognormal(0.0, 0.12, 7), 0.55, 1.35)
+    offsets = rng.normal(0, [4.0, 3.0], (7, 2)) * np.array(
+        [[0.3], [0.6], [1], [1], [1], [1], [0.8]]
+    )
     return RectumParameters(
         content=content,
         calibre=tuple(float(v) for v in calibre),

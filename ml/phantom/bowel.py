@@ -53,11 +53,11 @@ def build_bowel(
 
 
 def _loop(grid: Grid, rng: np.random.Generator) -> Field:
-    start = np.array([rng.uniform(-75, 75), rng.uniform(-72, 0), rng.uniform(35, 185)])
+    start = np.array([rng.uniform(-75, 75), rng.uniform(-72, 0), rng.uniform(50, 185)])
     path = [start]
     for _ in range(3):
         step = rng.normal(0, [24, 14, 14])
-        path.append(np.clip(path[-1] + step, [-90, -75, 30], [90, 15, 210]))
+        path.append(np.clip(path[-1] + step, [-90, -75, 48], [90, 15, 210]))
     radius = float(rng.uniform(8, 13))
     return _tube(grid, path, [radius * float(rng.uniform(0.85, 1.15)) for _ in path])
 
@@ -71,7 +71,11 @@ def _sigmoid(grid: Grid, anatomy: Anatomy, organs: Organs) -> Field:
 def _right_colon(grid: Grid, rng: np.random.Generator) -> Field:
     x = rng.uniform(-88, -74)
     bottom = rng.uniform(72, 100)
-    path = [np.array([x + 8, -28, bottom]), np.array([x, -22, bottom + 35]), np.array([x, -10, 230])]
+    path = [
+        np.array([x + 8, -28, bottom]),
+        np.array([x, -22, bottom + 35]),
+        np.array([x, -10, 230]),
+    ]
     return _tube(grid, path, [20, 24, 22])
 
 

@@ -17,7 +17,7 @@ from ml.phantom.anatomy import Anatomy, sample_anatomy
 from ml.phantom.bowel import build_bowel
 from ml.phantom.grid import Grid, make_grid
 from ml.phantom.labels import label_volume, structure_fields
-from ml.phantom.organs import build_organs
+from ml.phantom.organs import Surroundings, build_organs
 from ml.phantom.skeleton import build_skeleton
 from ml.phantom.soft_tissue import build_soft_tissue
 from ml.phantom.tissue import Painter, Solids, TissueParameters, paint_all, sample_tissue
@@ -78,7 +78,10 @@ def _build_solids(grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> Sol
     skeleton = build_skeleton(grid, anatomy)
     soft = build_soft_tissue(grid, anatomy, rng)
     vessels = build_vessels(grid, anatomy)
-    organs = build_organs(grid, anatomy, skeleton.everything, rng)
+    around = Surroundings(
+        bones=skeleton.everything, muscle=soft.muscle, psoas=soft.psoas, vessels=vessels.pelvic
+    )
+    organs = build_organs(grid, anatomy, around, rng)
     return Solids(
         skeleton=skeleton,
         tissue=soft,

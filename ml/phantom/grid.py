@@ -66,7 +66,12 @@ class Grid:
     def box(self, low: Point, high: Point) -> Box:
         """Return the part of the lattice that holds an anatomical box and its margin."""
         corners = np.array(
-            [(x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+            [
+                (x, y, z)
+                for x in (low[0], high[0])
+                for y in (low[1], high[1])
+                for z in (low[2], high[2])
+            ]
         )
         scanner = to_scanner(self.placement, corners)
         slices = []
@@ -137,12 +142,16 @@ def spread(field: Field, box: Box) -> Distances:
     """Return a field's distances on another box, OUTSIDE where it has none."""
     result = np.full([s.stop - s.start for s in box], OUTSIDE, np.float32)
     shared = [
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(field.box, box, strict=True)
+        slice(max(a.start, b.start), min(a.stop, b.stop))
+        for a, b in zip(field.box, box, strict=True)
     ]
     if all(s.stop > s.start for s in shared):
-        target = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, box, strict=True))
+        target = tuple(
+            slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, box, strict=True)
+        )
         source = tuple(
-            slice(s.start - b.start, s.stop - b.start) for s, b in zip(shared, field.box, strict=True)
+            slice(s.start - b.start, s.stop - b.start)
+            for s, b in zip(shared, field.box, strict=True)
         )
         result[target] = field.distances[source]
     return result

@@ -39,9 +39,7 @@ def structure_fields(grid: Grid, anatomy: Anatomy, solids: Solids) -> dict[str, 
     }
 
 
-def label_volume(
-    grid: Grid, fields: dict[str, Field], sub_slices: int, factor: int
-) -> LabelVolume:
+def label_volume(grid: Grid, fields: dict[str, Field], sub_slices: int, factor: int) -> LabelVolume:
     """Return disjoint label values on the image's grid; where two meet, priority decides."""
     slices, rows, columns = grid.shape
     labels = np.zeros((slices // sub_slices, rows * factor, columns * factor), np.uint8)

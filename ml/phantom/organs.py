@@ -14,12 +14,21 @@ from ml.phantom.shapes import (
     catmull_rom,
     smooth_subtract,
     smooth_union,
+    superellipse,
     superellipsoid,
     tube,
 )
 
-RECTUM_PATH = ((0, 33, -46), (0, 42, -24), (0, 47, 0), (2, 47, 20), (4, 40, 42), (6, 27, 62), (10, 12, 80))
-RECTUM_RADII = (12, 16, 19, 17, 15, 14, 13)
+RECTUM_PATH = (
+    (0, 33, -46),
+    (0, 42, -24),
+    (0, 47, 0),
+    (2, 47, 20),
+    (4, 40, 42),
+    (6, 27, 62),
+    (10, 12, 80),
+)
+RECTUM_RADII = (11, 15, 18, 16, 14, 13, 12.5)
 UPPER_VAGINA_MM = 25.0
 """Length of vagina below the cervix that belongs to CTV-UV."""
 
@@ -43,9 +52,26 @@ class Organs:
     """Course of the sigmoid from the take-off, for the bowel."""
 
 
-def build_organs(grid: Grid, anatomy: Anatomy, bones: Field, rng: np.random.Generator) -> Organs:
-    """Return the organs of one patient, free of bone and of each other."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Surroundings:
+    """What organs give way to."""
+
+    bones: Field
+    muscle: Field
+    psoas: Field
+    vessels: Field
+
+
+def build_organs(
+    grid: Grid, anatomy: Anatomy, around: Surroundings, rng: np.random.Generator
+) -> Organs:
+    """Return the organs of one patient, free of their surroundings and of each other."""
+    bones = around.bones
     uterus, line = _uterus(grid, anatomy)
+    firm = join([bones, around.psoas, around.vessels])
+    free = smooth_subtract(uterus.distances, spread(firm, uterus.box) - 3, 6.0)
+    uterus = Field(box=uterus.box, distances=free)
+    line = cut(line, [firm], 6.0) if line else None
     tumour = _tumour(grid, anatomy, rng)
     rectum, colon_path = _rectum(grid, anatomy)
     vagina = _vagina(grid, anatomy)
@@ -62,7 +88,7 @@ def build_organs(grid: Grid, anatomy: Anatomy, bones: Field, rng: np.random.Gene
         uterus=uterus,
         cavity_line=line,
         tumour=tumour,
-        parametria=_parametria(grid, anatomy),
+        parametria=cut(_parametria(grid, anatomy), [around.muscle]),
         vagina=vagina,
         upper_vagina=upper,
         anal_canal=_anal_canal(grid, anatomy),
@@ -91,9 +117,7 @@ def _bladder(grid: Grid, anatomy: Anatomy, neighbours: Field, bones: Field) -> F
     spacing = [np.diff(axis[:2])[0] for axis in grid.axes_mm]
     voxel_ml = float(np.prod(spacing) / np.prod(anatomy.placement.scale) / 1000)
     for _ in range(3):
-        free = superellipsoid(
-            p, centre, tuple(r * growth for r in radii), parameters.exponent
-        )
+        free = superellipsoid(p, centre, tuple(r * growth for r in radii), parameters.exponent)
         result = smooth_subtract(free, keep_out, 5.0)
         volume = float(np.count_nonzero(result < 0)) * voxel_ml
         growth *= float(np.clip(np.cbrt(parameters.volume_ml / max(volume, 1.0)), 0.9, 1.12))
@@ -101,9 +125,11 @@ def _bladder(grid: Grid, anatomy: Anatomy, neighbours: Field, bones: Field) -> F
 
 
 def _pelvic_side_wall(p: Points) -> Distances:
-    half = np.interp(p.z, [-40.0, -15, 0, 30, 60, 90], [22.0, 36, 45, 55, 72, 86])
-    front = np.interp(p.z, [-40.0, 0, 30, 60, 90], [-38.0, -56, -63, -70, -76])
-    return np.minimum(half.astype(np.float32) - np.abs(p.x), p.y - front.astype(np.float32))
+    levels = [-40.0, -15, 0, 30, 60, 90]
+    half = np.interp(p.z, levels, [20.0, 31, 39, 48, 64, 80]).astype(np.float32)
+    front = np.interp(p.z, levels, [38.0, 50, 56, 63, 70, 76]).astype(np.float32)
+    # Rounded like the cavity itself; nothing bounds the bladder behind but its neighbours.
+    return -superellipse(p.x, p.y - 30, half, front + 30, 2.8)
 
 
 def _uterus(grid: Grid, anatomy: Anatomy) -> tuple[Field, Field | None]:
@@ -113,7 +139,8 @@ def _uterus(grid: Grid, anatomy: Anatomy) -> tuple[Field, Field | None]:
     if parameters.position is UterusPosition.ABSENT:
         centre, size = (cx, cy, cz - 14), (19.0, 9.0, 8.0)
         cuff = grid.evaluate(
-            (cx - 20, cy - 10, cz - 24), (cx + 20, cy + 10, cz - 4),
+            (cx - 20, cy - 10, cz - 24),
+            (cx + 20, cy + 10, cz - 4),
             lambda p: superellipsoid(p, centre, size),
         )
         return cuff, None
@@ -167,7 +194,8 @@ def _tumour(grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> Field | N
     r = parameters.tumour_radius
     centre = np.asarray(parameters.cervix_centre) + np.asarray(parameters.tumour_offset)
     field = grid.evaluate(
-        _point(centre - r - 8), _point(centre + r + 8),
+        _point(centre - r - 8),
+        _point(centre + r + 8),
         lambda p: superellipsoid(p, _point(centre), (r * 1.08, r * 0.85, r), 2.0),
     )
     noise = smooth_noise(rng, _box_axes(grid, field), 9.0)
@@ -207,7 +235,7 @@ def _wing(grid: Grid, near: Point, far: Point, size: float) -> Field:
         # Taller than deep: squeezing z makes the rod's section an ellipse.
         flat = Points(x=p.x, y=p.y, z=p.z * np.float32(0.8))
         a, b = (near[0], near[1], near[2] * 0.8), (far[0], far[1], far[2] * 0.8)
-        return capsule(flat, a, b, 12 * size, 9 * size)
+        return capsule(flat, a, b, 13 * size, 11 * size)
 
     return grid.evaluate(low, high, solid)
 

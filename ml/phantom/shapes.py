@@ -33,9 +33,7 @@ def sphere(points: Points, centre: Point, radius: float) -> Distances:
     return np.sqrt(dx * dx + dy * dy + dz * dz) - np.float32(radius)
 
 
-def superellipsoid(
-    points: Points, centre: Point, radii: Point, exponent: float = 2.0
-) -> Distances:
+def superellipsoid(points: Points, centre: Point, radii: Point, exponent: float = 2.0) -> Distances:
     """Return the radial distance to an ellipsoid, boxier with a growing exponent."""
     dx, dy, dz = _offset(points, centre)
     e = np.float32(exponent)

@@ -49,7 +49,9 @@ def build_skeleton(grid: Grid, anatomy: Anatomy) -> Skeleton:
     pelvis = join([f for side in sides for f in side.pelvis()])
     pelvis = cut(pelvis, [side.socket() for side in sides])
     sacrum = grid.evaluate((-62, 5, -34), (62, 115, 112), _sacrum)
-    vertebrae = join([_vertebra(grid, z, y) for z, y in ((114.0, 8.0), (148.0, -1.0), (182.0, -6.0))])
+    vertebrae = join(
+        [_vertebra(grid, z, y) for z, y in ((114.0, 8.0), (148.0, -1.0), (182.0, -6.0))]
+    )
     cartilage = join([side.joint() for side in sides] + [_discs(grid)])
     canal = grid.evaluate((-14, 20, 40), (14, 80, 210), _canal)
     everything = join([femur, pelvis, sacrum, vertebrae])
@@ -72,9 +74,7 @@ def sacrum_front_y(z: np.ndarray) -> np.ndarray:
 class _Side:
     """One half of the pelvic girdle with its own small asymmetry."""
 
-    def __init__(
-        self, grid: Grid, anatomy: Anatomy, sign: int, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, grid: Grid, anatomy: Anatomy, sign: int, rng: np.random.Generator) -> None:
         self._grid = grid
         self._sign = sign
         self._radius = anatomy.head_radius

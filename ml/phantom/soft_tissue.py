@@ -149,15 +149,13 @@ def _ischioanal_fossa(grid: Grid) -> Field:
         fossa = superellipsoid(side, (36, 52, -38), (19, 30, 34))
         perineum = superellipsoid(p, (0, 92, -60), (34, 30, 60))
         front = superellipsoid(side, (20, 0, -70), (16, 26, 22))
-        femoral = superellipsoid(side, (66, -60, -20), (22, 17, 60))
+        femoral = superellipsoid(side, (65, -58, -12), (22, 17, 62))
         return np.minimum(np.minimum(fossa, perineum), np.minimum(front, femoral))
 
-    return grid.evaluate((-90, -80, -120), (90, 124, 42), solid)
+    return grid.evaluate((-90, -80, -120), (90, 124, 54), solid)
 
 
-def _pair(
-    grid: Grid, path: tuple[tuple[int, int, int], ...], radii: tuple[float, ...]
-) -> Field:
+def _pair(grid: Grid, path: tuple[tuple[int, int, int], ...], radii: tuple[float, ...]) -> Field:
     xs, ys, zs = zip(*path, strict=True)
     reach = max(radii)
     low = (-max(xs) - reach, min(ys) - reach, min(zs) - reach)
@@ -171,5 +169,3 @@ def _pair(
 
 def _by_level(p: Points, levels: np.ndarray, values: np.ndarray) -> Distances:
     return np.interp(p.z, levels, values).astype(np.float32)
-
-

@@ -95,7 +95,10 @@ class Painter:
             return
         distances = upsample(field.distances, self._factor)
         cover = np.clip(np.float32(0.5) - distances * np.float32(self._edge), 0, 1)
-        box = (field.box[0], *(slice(s.start * self._factor, s.stop * self._factor) for s in field.box[1:]))
+        box = (
+            field.box[0],
+            *(slice(s.start * self._factor, s.stop * self._factor) for s in field.box[1:]),
+        )
         target = self.image[box]
         value = self._fine[box] * np.float32(texture_sd) + np.float32(hu)
         target += cover * (value - target)
@@ -134,7 +137,11 @@ class Solids:
 
 
 def paint_all(
-    painter: Painter, grid: Grid, anatomy: Anatomy, solids: Solids, hu: TissueParameters,
+    painter: Painter,
+    grid: Grid,
+    anatomy: Anatomy,
+    solids: Solids,
+    hu: TissueParameters,
     rng: np.random.Generator,
 ) -> None:
     """Paint a patient on a couch, from the outside in."""
@@ -159,7 +166,9 @@ def _paint_couch(painter: Painter, grid: Grid, anatomy: Anatomy) -> None:
     back = 108 * body.envelope_scale[2] + body.fat_posterior
     top = placement.shift_mm[1] + back * placement.scale[1] + 3 * placement.warp_sd_mm - 2
     x, y, _ = grid.axes_mm
-    depth = np.maximum(np.maximum(top - y, y - top - 45)[None, :, None], (np.abs(x) - 262)[None, None, :])
+    depth = np.maximum(
+        np.maximum(top - y, y - top - 45)[None, :, None], (np.abs(x) - 262)[None, None, :]
+    )
     slab = np.broadcast_to(depth.astype(np.float32), grid.shape)
     couch = Field(box=grid.whole, distances=slab)
     painter.paint(couch, -120.0)
@@ -201,7 +210,11 @@ def _paint_bladder(
 
 
 def _paint_rectum(
-    painter: Painter, grid: Grid, anatomy: Anatomy, organs: Organs, hu: TissueParameters,
+    painter: Painter,
+    grid: Grid,
+    anatomy: Anatomy,
+    organs: Organs,
+    hu: TissueParameters,
     rng: np.random.Generator,
 ) -> None:
     parameters = anatomy.rectum
@@ -218,7 +231,9 @@ def _paint_rectum(
     if parameters.content is RectalContent.GAS:
         level = (parameters.gas_level + np.float32(0.5) * wave) * np.float32(11)
         depth = points.y - rectum_axis_y(anatomy, points.z) - level
-        painter.paint(Field(box=lumen.box, distances=np.maximum(lumen.distances, depth)), GAS_HU, 5.0)
+        painter.paint(
+            Field(box=lumen.box, distances=np.maximum(lumen.distances, depth)), GAS_HU, 5.0
+        )
     elif solid:
         _paint_bubbles(painter, grown(lumen, -1.5), float(rng.uniform(0.9, 1.8)))
 
@@ -231,7 +246,10 @@ def _paint_bubbles(painter: Painter, lumen: Field, threshold: float) -> None:
 def _paint_bowel(
     painter: Painter, grid: Grid, bowel: Bowel, hu: TissueParameters, rng: np.random.Generator
 ) -> None:
-    for field, content, gas in ((bowel.small, hu.bowel_content, 1.9), (bowel.colon, hu.colon_content, 0.7)):
+    for field, content, gas in (
+        (bowel.small, hu.bowel_content, 1.9),
+        (bowel.colon, hu.colon_content, 0.7),
+    ):
         painter.paint(field, hu.wall + 2, 6.0)
         lumen = grown(field, -2.5)
         painter.paint(lumen, content, 8.0)
@@ -245,7 +263,9 @@ def _paint_bowel(
 
 
 def _texture(rng: np.random.Generator, shape: tuple[int, int, int], pixel_mm: float) -> Distances:
-    fine = gaussian_filter(rng.standard_normal(shape, np.float32), [0.7, 2 / pixel_mm, 2 / pixel_mm])
+    fine = gaussian_filter(
+        rng.standard_normal(shape, np.float32), [0.7, 2 / pixel_mm, 2 / pixel_mm]
+    )
     wide = gaussian_filter(rng.standard_normal(shape, np.float32), [2, 6 / pixel_mm, 6 / pixel_mm])
     mixed = fine / fine.std() + wide / wide.std()
     return (mixed / mixed.std()).astype(np.float32)

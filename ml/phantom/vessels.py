@@ -69,9 +69,7 @@ def build_vessels(grid: Grid, anatomy: Anatomy) -> Vessels:
     )
 
 
-def _side_paths(
-    sign: int, top: float, rng: np.random.Generator
-) -> dict[str, tuple[Point, ...]]:
+def _side_paths(sign: int, top: float, rng: np.random.Generator) -> dict[str, tuple[Point, ...]]:
     fork = np.array([31.0, 2.0, 100.0]) + rng.normal(0, [2, 2, 4])
     start = np.array([5.0, -28.0, top])
     middle = (start + fork) / 2 + np.array([1.0, 1.0, 0]) + rng.normal(0, 1.5, 3)

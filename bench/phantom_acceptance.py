@@ -1,0 +1,199 @@
+"""Measure phantoms against the acceptance criteria of the generator; prints a table.
+
+Usage: python bench/phantom_acceptance.py [--cases 40] [--tier small]
+"""
+
+import argparse
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import zoom
+
+from ml.phantom.acquisition import PhantomTier
+from ml.phantom.cohort import Phantom, PhantomSpec, generate_phantom
+from ml.structures import CERVIX
+
+COARSE_MM = 6.0
+COARSE_SHAPE = (46, 46, 46)
+"""Cells of the common grid on which baselines are compared: 276 mm cubed."""
+VOLUME_LIMITS_ML = {
+    "Bladder": (40, 600),
+    "Rectum": (30, 180),
+    "CTV-N": (200, 500),
+    "CTV-UV": (35, 380),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Case:
+    """What the table needs of one phantom."""
+
+    seed: int
+    volumes_ml: dict[str, float]
+    body_area_cm2: float
+    fat_hu: float
+    muscle_hu: float
+    bone_overlap: float
+    absent_share: dict[str, float]
+    first_mm: dict[str, float]
+    last_mm: dict[str, float]
+    labels: np.ndarray
+    """Coarse labels about the body's centre: what a body-centred crop sees."""
+    hu: np.ndarray
+
+
+def measure(spec: PhantomSpec) -> Case:
+    """Make a phantom and reduce it to numbers."""
+    phantom = generate_phantom(spec)
+    hu, labels = phantom.volume.hu, phantom.labels
+    geometry = phantom.volume.geometry
+    z = geometry.slice_positions_mm[:, 2]
+    names = {s.name: s.number for s in CERVIX.structures}
+    found = {name: np.flatnonzero((labels == n).any(axis=(1, 2))) for name, n in names.items()}
+    body = _body(hu)
+    area = np.median(body.sum(axis=(1, 2))) * np.prod(geometry.pixel_spacing_mm) / 100
+    coarse_labels, coarse_hu = _coarse(phantom, body)
+    organs = (
+        (labels == names["Bladder"]) | (labels == names["Rectum"]) | (labels == names["CTV-UV"])
+    )
+    fat = hu[body & (hu > -150) & (hu < -60)]
+    lean = hu[body & (hu > 20) & (hu < 80) & (labels == 0)]
+    return Case(
+        seed=spec.seed,
+        volumes_ml={
+            k: float((labels == n).sum() * geometry.voxel_volume_ml) for k, n in names.items()
+        },
+        body_area_cm2=float(area),
+        fat_hu=float(fat.mean()),
+        muscle_hu=float(np.median(lean)),
+        bone_overlap=float((hu[organs] > 400).mean()),
+        absent_share={k: 1 - len(v) / len(hu) for k, v in found.items()},
+        first_mm={k: float(z[v[0]] - z[0]) for k, v in found.items()},
+        last_mm={k: float(z[v[-1]] - z[0]) for k, v in found.items()},
+        labels=coarse_labels,
+        hu=coarse_hu,
+    )
+
+
+def _body(hu: np.ndarray) -> np.ndarray:
+    return hu > -300
+
+
+def _coarse(phantom: Phantom, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    geometry = phantom.volume.geometry
+    centre = [
+        float(
+            np.average(np.arange(n), weights=body.sum(axis=tuple(a for a in range(3) if a != axis)))
+        )
+        for axis, n in enumerate(body.shape)
+    ]
+    centre[0] = (
+        (COARSE_SHAPE[0] / 2) * COARSE_MM / geometry.spacing_mm[0]
+    )  # from the scan's first slice
+    axes = [
+        np.rint(c + (np.arange(n) - n / 2 + 0.5) * COARSE_MM / s).astype(int)
+        for c, n, s in zip(centre, COARSE_SHAPE, geometry.spacing_mm, strict=True)
+    ]
+    inside = np.ix_(*[(a >= 0) & (a < n) for a, n in zip(axes, body.shape, strict=True)])
+    picks = np.ix_(*[np.clip(a, 0, n - 1) for a, n in zip(axes, body.shape, strict=True)])
+    mask = np.zeros(COARSE_SHAPE, bool)
+    mask[inside] = True
+    labels = np.where(mask, phantom.labels[picks], 0)
+    return labels.astype(np.uint8), np.where(mask, phantom.volume.hu[picks], -1000)
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the overlap of two masks, 1 if both are empty."""
+    total = a.sum() + b.sum()
+    return 1.0 if total == 0 else 2.0 * float((a & b).sum()) / float(total)
+
+
+def mean_dice(truth: np.ndarray, guess: np.ndarray) -> list[float]:
+    """Return the Dice of every structure."""
+    return [dice(truth == s.number, guess == s.number) for s in CERVIX.structures]
+
+
+def atlas_baseline(cases: list[Case]) -> np.ndarray:
+    """Position alone: the most likely label by frequency among the other cases."""
+    rows = []
+    onehot = np.stack([[c.labels == k for k in range(CERVIX.class_count)] for c in cases]).astype(
+        np.float32
+    )
+    total = onehot.sum(axis=0)
+    for index, case in enumerate(cases):
+        frequency = (total - onehot[index]) / (len(cases) - 1)
+        # A voxel is called a structure where that maximises Dice: above about half its mean.
+        frequency[0] *= 0.5
+        rows.append(mean_dice(case.labels, frequency.argmax(axis=0)))
+    return np.mean(rows, axis=0)
+
+
+def threshold_baseline(cases: list[Case]) -> np.ndarray:
+    """Intensity alone: every HU bin gets the label that is most frequent in it, weighted."""
+    bins = np.arange(-1024, 1600, 12)
+    counts = np.zeros((CERVIX.class_count, len(bins) + 1))
+    for case in cases:
+        index = np.digitize(case.hu, bins)
+        for k in range(CERVIX.class_count):
+            counts[k] += np.bincount(index[case.labels == k], minlength=len(bins) + 1)
+    counts[0] *= 0.1
+    choice = counts.argmax(axis=0)
+    return np.mean([mean_dice(c.labels, choice[np.digitize(c.hu, bins)]) for c in cases], axis=0)
+
+
+def copy_baseline(cases: list[Case]) -> np.ndarray:
+    """The labels of the case whose windowed image is nearest."""
+    images = np.stack([zoom(np.clip(c.hu, -150, 250), 0.5, order=1).ravel() for c in cases])
+    rows = []
+    for index, case in enumerate(cases):
+        distance = np.abs(images - images[index]).mean(axis=1)
+        distance[index] = np.inf
+        rows.append(mean_dice(case.labels, cases[int(distance.argmin())].labels))
+    return np.mean(rows, axis=0)
+
+
+def report(cases: list[Case]) -> None:
+    """Print the table."""
+    print(f"{len(cases)} phantoms")
+    for s in CERVIX.structures:
+        volumes = [c.volumes_ml[s.name] for c in cases]
+        low, high = VOLUME_LIMITS_ML[s.name]
+        outside = sum(not low <= v <= high for v in volumes)
+        print(
+            f"{s.name:8s} ml min {min(volumes):5.0f} median {statistics.median(volumes):5.0f} "
+            f"max {max(volumes):5.0f} outside {low}-{high}: {outside:2d} | absent slices "
+            f"{min(c.absent_share[s.name] for c in cases):.2f}-{max(c.absent_share[s.name] for c in cases):.2f}"
+            f" | first SD {statistics.stdev(c.first_mm[s.name] for c in cases):4.1f}"
+            f" last SD {statistics.stdev(c.last_mm[s.name] for c in cases):4.1f} mm"
+        )
+    for name in ("body_area_cm2", "fat_hu", "muscle_hu", "bone_overlap"):
+        values = [getattr(c, name) for c in cases]
+        print(
+            f"{name:14s} min {min(values):8.3f} median {statistics.median(values):8.3f} max {max(values):8.3f}"
+        )
+    for name, limit, baseline in (
+        ("position only", 0.55, atlas_baseline(cases)),
+        ("threshold", 0.50, threshold_baseline(cases)),
+        ("nearest copy", 0.65, copy_baseline(cases)),
+    ):
+        by = " ".join(f"{s.name} {v:.2f}" for s, v in zip(CERVIX.structures, baseline, strict=True))
+        print(f"{name:14s} mDSC {baseline.mean():.3f} (must stay below {limit}): {by}")
+
+
+def main() -> None:
+    """Run the measurement."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=40)
+    parser.add_argument("--first-seed", type=int, default=1000)
+    parser.add_argument("--tier", type=PhantomTier, default=PhantomTier.SMALL)
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    specs = [PhantomSpec(seed=args.first_seed + i, tier=args.tier) for i in range(args.cases)]
+    with ProcessPoolExecutor(args.processes) as pool:
+        report(list(pool.map(measure, specs)))
+
+
+if __name__ == "__main__":
+    main()
