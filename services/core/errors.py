@@ -107,3 +107,9 @@ class DatabaseUnavailableError(UnavailableError):
     """The database did not answer."""
 
     code = "database_unavailable"
+
+
+class StorageFullError(UnavailableError):
+    """The storage has no room for what was sent."""
+
+    code = "storage_full"

@@ -1,0 +1,142 @@
+"""Routes under /v1/contour-jobs."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.responses import FileResponse
+
+from services.api.contour_jobs.schemas import (
+    ContourJobPage,
+    ContourJobRequest,
+    ContourJobResponse,
+)
+from services.api.contour_jobs.service import ContourJobService, JobRequest
+from services.api.dependencies import CorrelationId, DependenciesDep, IdempotencyKey
+from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, encode_cursor
+from services.api.problems import ROW_CODES, problem_responses
+from services.core.lifecycle import JobState
+from services.core.repositories.paging import PageCursor
+
+DICOM_MEDIA_TYPE = "application/dicom"
+
+router = APIRouter(prefix="/v1/contour-jobs", tags=["contour jobs"])
+
+
+def _service(dependencies: DependenciesDep) -> ContourJobService:
+    return ContourJobService(dependencies.new_unit_of_work, dependencies.storage)
+
+
+def _job_request(
+    dependencies: DependenciesDep,
+    correlation_id: CorrelationId,
+    idempotency_key: IdempotencyKey = None,
+) -> JobRequest:
+    return JobRequest(
+        correlation_id=correlation_id,
+        max_attempts=dependencies.max_attempts,
+        idempotency_key=idempotency_key,
+    )
+
+
+ServiceDep = Annotated[ContourJobService, Depends(_service)]
+JobRequestDep = Annotated[JobRequest, Depends(_job_request)]
+
+
+@router.post(
+    "",
+    summary="Contour a stored CT series",
+    status_code=HTTPStatus.ACCEPTED,
+    response_description="Queued. Location is the job.",
+    responses=problem_responses(
+        "series_not_found", "series_purged", "idempotency_key_reused", *ROW_CODES
+    ),
+)
+def post_contour_job(
+    body: ContourJobRequest, request: JobRequestDep, service: ServiceDep, response: Response
+) -> ContourJobResponse:
+    """Queue a job. Poll Location until `state` is succeeded, failed or cancelled."""
+    watched = service.post(body.series_id, request)
+    response.headers["Location"] = f"/v1/contour-jobs/{watched.job.id}"
+    return ContourJobResponse.of(watched)
+
+
+@router.get("", summary="List contour jobs", responses=problem_responses(*ROW_CODES))
+def list_contour_jobs(
+    service: ServiceDep,
+    cursor: Cursor,
+    page_size: PageSize = DEFAULT_PAGE_SIZE,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    series_id: Annotated[UUID | None, Query(description="Only jobs of this series.")] = None,
+) -> ContourJobPage:
+    """List jobs, newest first."""
+    rows = service.page(page_size + 1, cursor, state=state, series_id=series_id)
+    items = rows[:page_size]
+    next_cursor = None
+    if len(rows) > page_size:
+        last = items[-1].job
+        next_cursor = encode_cursor(PageCursor(created_at=last.created_at, id=last.id))
+    return ContourJobPage(
+        items=[ContourJobResponse.of(row) for row in items], next_cursor=next_cursor
+    )
+
+
+@router.get(
+    "/{job_id}",
+    summary="Show a contour job",
+    responses=problem_responses("contour_job_not_found", *ROW_CODES),
+)
+def get_contour_job(job_id: UUID, service: ServiceDep) -> ContourJobResponse:
+    """Show state, progress, queue position and, once finished, what came out."""
+    return ContourJobResponse.of(service.get(job_id))
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a contour job",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=problem_responses("contour_job_not_found", "illegal_transition", *ROW_CODES),
+)
+def cancel_contour_job(job_id: UUID, service: ServiceDep) -> ContourJobResponse:
+    """End a queued job at once and ask a running one to stop; cancelling again changes nothing."""
+    return ContourJobResponse.of(service.cancel(job_id))
+
+
+@router.get(
+    "/{job_id}/rtstruct",
+    summary="Download the RTSTRUCT of a contour job",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "description": "A DICOM RT Structure Set, UNAPPROVED. ETag is its SHA-256.",
+            "content": {DICOM_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        304: {"description": "The sender has it already (If-None-Match)."},
+        **problem_responses(
+            "contour_job_not_found",
+            "job_not_finished",
+            "job_failed",
+            "job_cancelled",
+            "result_purged",
+            "stored_files_missing",
+            *ROW_CODES,
+        ),
+    },
+)
+def get_rtstruct(
+    job_id: UUID,
+    service: ServiceDep,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Stream the file that the worker checked and released."""
+    rtstruct = service.rtstruct(job_id)
+    etag = f'"{rtstruct.sha256}"'
+    if if_none_match is not None and etag in [tag.strip() for tag in if_none_match.split(",")]:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
+    return FileResponse(
+        rtstruct.path,
+        media_type=DICOM_MEDIA_TYPE,
+        filename=f"rtstruct-{job_id}.dcm",
+        headers={"ETag": etag},
+    )

@@ -1,0 +1,154 @@
+"""Contour jobs: asked for, watched, cancelled, and their RTSTRUCT."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from services.api.contour_jobs.errors import (
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+    ResultPurgedError,
+    SeriesPurgedError,
+)
+from services.api.idempotency import KeyedRoute, RequestKey, text_sha256
+from services.core.lifecycle import JobState
+from services.core.queue import QueueName, TaskName
+from services.core.repositories.paging import PageCursor
+from services.core.storage import Storage
+from services.core.tables import ContourJob
+from services.core.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRequest:
+    """Who asks for a job, and how often it may start."""
+
+    correlation_id: str
+    max_attempts: int
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WatchedJob:
+    """A job and its place in the queue."""
+
+    job: ContourJob
+    queue_position: int | None
+    """Queued jobs that run before it; None once it left the queue."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rtstruct:
+    """A released RTSTRUCT."""
+
+    path: Path
+    sha256: str
+
+
+class ContourJobService:
+    """Contour jobs in the words of the domain."""
+
+    def __init__(self, new_unit_of_work: Callable[[], UnitOfWork], storage: Storage) -> None:
+        self._new_unit_of_work = new_unit_of_work
+        self._storage = storage
+
+    def post(self, series_id: UUID, request: JobRequest) -> WatchedJob:
+        """Queue a job, or return the one that the same keyed request made before.
+
+        Raises:
+            SeriesNotFoundError: no row has the id.
+            SeriesPurgedError: the files of the series were removed.
+            IdempotencyKeyReusedError: the key came with a different series.
+        """
+        key = RequestKey(
+            route=KeyedRoute.CONTOUR_JOBS,
+            key=request.idempotency_key,
+            request_sha256=text_sha256(str(series_id)),
+        )
+        with self._new_unit_of_work() as uow:
+            job_id = key.find(uow)
+            if job_id is None:
+                job = queue_job(uow, series_id, request)
+                job_id = key.remember(uow, job.id)
+                if job_id == job.id:
+                    uow.commit()
+                    return _watched(uow, job)
+        # Made before, or by the same request at the same moment: nothing of this one stays.
+        return self.get(job_id)
+
+    def get(self, job_id: UUID) -> WatchedJob:
+        """Return a job; raises ContourJobNotFoundError."""
+        with self._new_unit_of_work() as uow:
+            return _watched(uow, uow.contour_jobs.get(job_id))
+
+    def page(
+        self,
+        limit: int,
+        after: PageCursor | None,
+        *,
+        state: JobState | None,
+        series_id: UUID | None,
+    ) -> Sequence[WatchedJob]:
+        """List jobs, newest first, from behind a cursor."""
+        with self._new_unit_of_work() as uow:
+            jobs = uow.contour_jobs.page(limit, after, state=state, series_id=series_id)
+            return [_watched(uow, job) for job in jobs]
+
+    def cancel(self, job_id: UUID) -> WatchedJob:
+        """End a queued job and ask a running one to stop.
+
+        Raises:
+            ContourJobNotFoundError: no row has the id.
+            IllegalTransitionError: the job succeeded or failed before.
+        """
+        with self._new_unit_of_work() as uow:
+            job = uow.contour_jobs.request_cancel(job_id)
+            uow.commit()
+            return _watched(uow, job)
+
+    def rtstruct(self, job_id: UUID) -> Rtstruct:
+        """Return what the job released.
+
+        Raises:
+            ContourJobNotFoundError: no row has the id.
+            JobNotFinishedError: there is no result yet.
+            JobFailedError: there will be none.
+            JobCancelledError: there will be none.
+            ResultPurgedError: there was one.
+        """
+        with self._new_unit_of_work() as uow:
+            job = uow.contour_jobs.get(job_id)
+        if job.state is JobState.FAILED:
+            raise JobFailedError(job_id, job.error_code, job.error_detail)
+        if job.state is JobState.CANCELLED:
+            raise JobCancelledError(job_id)
+        if job.state is not JobState.SUCCEEDED:
+            raise JobNotFinishedError(job_id, job.state.value)
+        if job.purged_at is not None:
+            raise ResultPurgedError(job_id)
+        path = self._storage.rtstruct_path(job_id)
+        with path.open("rb") as file:
+            return Rtstruct(path=path, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def queue_job(uow: UnitOfWork, series_id: UUID, request: JobRequest) -> ContourJob:
+    """Bring a job into the open transaction, with the message that its commit sends.
+
+    Raises:
+        SeriesNotFoundError: no row has the id.
+        SeriesPurgedError: the files of the series were removed.
+    """
+    if uow.series.get_locked(series_id).purged_at is not None:
+        raise SeriesPurgedError(series_id)
+    job = uow.contour_jobs.add(
+        series_id, correlation_id=request.correlation_id, max_attempts=request.max_attempts
+    )
+    uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+    return job
+
+
+def _watched(uow: UnitOfWork, job: ContourJob) -> WatchedJob:
+    return WatchedJob(job=job, queue_position=uow.contour_jobs.queue_position(job))

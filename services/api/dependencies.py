@@ -1,0 +1,53 @@
+"""What routes are given: built once by main, handed out by type."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from anyio import CapacityLimiter
+from fastapi import Depends, Header, Request
+
+from services.api.idempotency import MAX_KEY_LENGTH
+from services.api.uploads.limits import UploadLimits
+from services.core.queue import JobQueue
+from services.core.storage import Storage
+from services.core.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dependencies:
+    """Everything a request may need; nothing in it knows of a request."""
+
+    new_unit_of_work: Callable[[], UnitOfWork]
+    storage: Storage
+    queue: JobQueue
+    upload_limits: UploadLimits
+    max_attempts: int
+    """Starts of one job before it fails."""
+    worker_silent_seconds: float
+    """A worker that reported itself longer ago than this counts as gone."""
+    validation_slots: CapacityLimiter
+    """How many uploads are unpacked and validated at a time."""
+
+
+def _dependencies(request: Request) -> Dependencies:
+    return request.app.state.dependencies
+
+
+def _correlation_id(request: Request) -> str:
+    return request.state.correlation_id
+
+
+DependenciesDep = Annotated[Dependencies, Depends(_dependencies)]
+CorrelationId = Annotated[str, Depends(_correlation_id)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=MAX_KEY_LENGTH,
+        description="Any text of your own. The same request with the same key again returns what "
+        "the first one made; a different request with it is refused.",
+        examples=["3f1c9a52-plan-1"],
+    ),
+]

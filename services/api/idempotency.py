@@ -1,0 +1,60 @@
+"""Idempotency-Keys: the same request with the same key again makes nothing new."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from services.core.unit_of_work import UnitOfWork
+
+MAX_KEY_LENGTH = 255
+"""Characters; what the column holds."""
+
+
+class KeyedRoute(StrEnum):
+    """Routes that take a key; a key belongs to one route."""
+
+    SERIES = "series"
+    CONTOUR_JOBS = "contour_jobs"
+    AUTOCONTOUR = "autocontour"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestKey:
+    """A request as an Idempotency-Key knows it; without a key it is always a new one."""
+
+    route: KeyedRoute
+    key: str | None
+    request_sha256: str
+
+    def find(self, uow: UnitOfWork) -> UUID | None:
+        """Return the resource that this request made before, or None.
+
+        Raises:
+            IdempotencyKeyReusedError: the key came with a different request.
+        """
+        if self.key is None:
+            return None
+        return uow.idempotency.find(
+            route=self.route.value, key=self.key, request_sha256=self.request_sha256
+        )
+
+    def remember(self, uow: UnitOfWork, resource_id: UUID) -> UUID:
+        """Tie the key to a resource; another id comes back if the same request was first.
+
+        Raises:
+            IdempotencyKeyReusedError: the key came with a different request.
+        """
+        if self.key is None:
+            return resource_id
+        return uow.idempotency.remember(
+            route=self.route.value,
+            key=self.key,
+            request_sha256=self.request_sha256,
+            resource_id=resource_id,
+        )
+
+
+def text_sha256(text: str) -> str:
+    """Return the fingerprint of a request that a text describes."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,90 @@
+"""The API's composition root: `uvicorn --factory services.api.main:create_app`."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+
+from services.api.autocontour.routes import router as autocontour_router
+from services.api.contour_jobs.routes import router as contour_jobs_router
+from services.api.correlation import RequestContextMiddleware
+from services.api.dependencies import Dependencies
+from services.api.docs import add_docs
+from services.api.error_handlers import add_error_handlers
+from services.api.health.routes import router as health_router
+from services.api.openapi import add_openapi
+from services.api.series.routes import router as series_router
+from services.api.uploads.limits import UploadLimits
+from services.core.database import create_database_engine, create_sessions
+from services.core.logging import configure_logging
+from services.core.queue import CeleryQueue, JobQueue, create_celery
+from services.core.settings import Settings, load_settings
+from services.core.storage import FilesystemStorage
+from services.core.unit_of_work import UnitOfWork
+from services.core.version import software_version
+
+VALIDATION_SLOTS = 2
+"""Uploads validated at a time: enough to use the disk, few enough to leave cores for requests."""
+MAX_COMPRESSION_RATIO = 200.0
+"""Unpacked bytes per zip byte. A CT reaches 2 to 4, a smooth test image some tens, a bomb 1000."""
+
+
+def create_app(settings: Settings | None = None, queue: JobQueue | None = None) -> FastAPI:
+    """Build the API; it connects to nothing before its lifespan starts.
+
+    Args:
+        settings: read from the environment when not given.
+        queue: where messages go instead of the broker of the settings.
+    """
+    settings = load_settings() if settings is None else settings
+    app = FastAPI(
+        title="CerviContour API",
+        version=software_version(),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(settings, queue),
+    )
+    for router in (autocontour_router, series_router, contour_jobs_router, health_router):
+        app.include_router(router)
+    add_error_handlers(app)
+    add_openapi(app)
+    add_docs(app)
+    app.add_middleware(RequestContextMiddleware)
+    return app
+
+
+def _lifespan(
+    settings: Settings, queue: JobQueue | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        configure_logging(settings.log_level)
+        engine = create_database_engine(settings.database_url.get_secret_value())
+        sessions = create_sessions(engine)
+        jobs = queue or CeleryQueue(
+            create_celery(settings.broker_url.get_secret_value(), settings.broker_dir)
+        )
+        app.state.dependencies = Dependencies(
+            new_unit_of_work=lambda: UnitOfWork(sessions, jobs),
+            storage=FilesystemStorage(settings.data_dir),
+            queue=jobs,
+            upload_limits=_upload_limits(settings),
+            max_attempts=settings.max_attempts,
+            worker_silent_seconds=settings.worker_silent_seconds,
+            validation_slots=CapacityLimiter(VALIDATION_SLOTS),
+        )
+        yield
+        engine.dispose()
+
+    return lifespan
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        max_upload_bytes=settings.max_upload_bytes,
+        max_unpacked_bytes=settings.max_unpacked_bytes,
+        max_file_bytes=settings.max_file_bytes,
+        max_files=settings.max_files,
+        max_compression_ratio=MAX_COMPRESSION_RATIO,
+    )

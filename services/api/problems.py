@@ -1,0 +1,170 @@
+"""Every way a request can fail: stable code, HTTP status and title, as RFC 9457 problem details."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from ml.dicom.errors import DicomErrorCode
+from services.api.uploads.errors import UploadErrorCode
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:problem:cervicontour:"
+
+Json = dict[str, Any]  # Any: nested json values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProblemKind:
+    """One way to fail."""
+
+    status: HTTPStatus
+    title: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `code` is stable and may be branched on."""
+
+    type: str = Field(description="The code as a URI.")
+    title: str = Field(description="The same sentence for every occurrence of the code.")
+    status: int
+    detail: str = Field(description="What is wrong in this case, without patient identifiers.")
+    instance: str = Field(description="Path of the request.")
+    code: str = Field(description="Stable, lower_snake_case.")
+    context: Json = Field(
+        description="Facts of the case: `sop_instance_uids`, `file_names`, limits, values."
+    )
+    correlation_id: str = Field(description="Finds the log lines of this request and its job.")
+
+
+def _kind(status: HTTPStatus, title: str) -> ProblemKind:
+    return ProblemKind(status=status, title=title)
+
+
+_UPLOAD_KINDS: dict[UploadErrorCode, ProblemKind] = {
+    UploadErrorCode.EMPTY_UPLOAD: _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Empty upload"),
+    UploadErrorCode.UNSUPPORTED_MEDIA_TYPE: _kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Unsupported Content-Type"
+    ),
+    UploadErrorCode.MALFORMED_MULTIPART: _kind(
+        HTTPStatus.BAD_REQUEST, "Malformed or truncated multipart body"
+    ),
+    UploadErrorCode.UNEXPECTED_FORM_FIELD: _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "Unexpected form field"
+    ),
+    UploadErrorCode.TOO_MANY_BYTES: _kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too many bytes"),
+    UploadErrorCode.TOO_MANY_FILES: _kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too many files"),
+    UploadErrorCode.NOT_A_ZIP: _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Not a zip"),
+    UploadErrorCode.DAMAGED_ARCHIVE: _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Damaged zip"),
+    UploadErrorCode.UNSUPPORTED_ARCHIVE: _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "Unsupported zip compression"
+    ),
+    UploadErrorCode.ENCRYPTED_ARCHIVE: _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Encrypted zip"),
+    UploadErrorCode.ZIP_BOMB: _kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Zip bomb"),
+    UploadErrorCode.PATH_TRAVERSAL: _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "File name leads outside its folder"
+    ),
+}
+
+_DICOM_KINDS: dict[DicomErrorCode, ProblemKind] = {
+    code: _kind(HTTPStatus.UNPROCESSABLE_ENTITY, f"CT series refused: {code.replace('_', ' ')}")
+    for code in DicomErrorCode
+    if code is not DicomErrorCode.RTSTRUCT_INVALID  # of the worker's own output; never of a request
+}
+
+_SERVICE_KINDS: dict[str, ProblemKind] = {
+    "validation_error": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request"),
+    "not_found": _kind(HTTPStatus.NOT_FOUND, "No such route"),
+    "method_not_allowed": _kind(HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed"),
+    "bad_request": _kind(HTTPStatus.BAD_REQUEST, "Bad request"),
+    "series_not_found": _kind(HTTPStatus.NOT_FOUND, "No such series"),
+    "series_purged": _kind(HTTPStatus.GONE, "The files of the series were removed"),
+    "series_in_use": _kind(HTTPStatus.CONFLICT, "A job still needs the series"),
+    "contour_job_not_found": _kind(HTTPStatus.NOT_FOUND, "No such contour job"),
+    "illegal_transition": _kind(HTTPStatus.CONFLICT, "The job cannot be cancelled any more"),
+    "job_not_finished": _kind(HTTPStatus.CONFLICT, "The job has not finished"),
+    "job_failed": _kind(HTTPStatus.CONFLICT, "The job failed"),
+    "job_cancelled": _kind(HTTPStatus.CONFLICT, "The job was cancelled"),
+    "result_purged": _kind(HTTPStatus.GONE, "The result was removed"),
+    "idempotency_key_reused": _kind(
+        HTTPStatus.CONFLICT, "Idempotency-Key used before with another request"
+    ),
+    "database_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable"),
+    "storage_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Storage unavailable"),
+    "storage_full": _kind(HTTPStatus.INSUFFICIENT_STORAGE, "Storage full"),
+    "stored_files_missing": _kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "Files of a known resource are missing"
+    ),
+    "internal_error": _kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error"),
+}
+
+PROBLEMS: dict[str, ProblemKind] = {
+    **{code.value: kind for code, kind in _UPLOAD_KINDS.items()},
+    **{code.value: kind for code, kind in _DICOM_KINDS.items()},
+    **_SERVICE_KINDS,
+}
+"""By code. A code that is missing here is answered as internal_error."""
+
+UPLOAD_CODES = tuple(code.value for code in (*_UPLOAD_KINDS, *_DICOM_KINDS))
+"""Codes of every route that takes a CT series."""
+STORAGE_CODES = ("storage_full", "storage_unavailable")
+ROW_CODES = ("validation_error", "database_unavailable")
+"""Codes of every route that reads or writes a row."""
+
+
+def problem(
+    code: str, *, detail: str, instance: str, context: Json, correlation_id: str
+) -> Problem:
+    """Build the problem details of one failure."""
+    kind = PROBLEMS[code]
+    return Problem(
+        type=TYPE_PREFIX + code,
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=instance,
+        code=code,
+        context=context,
+        correlation_id=correlation_id,
+    )
+
+
+def problem_responses(*codes: str) -> dict[int | str, Json]:
+    """Describe failures for OpenAPI: one response a status, one example a code.
+
+    internal_error belongs to every route and is added.
+    """
+    responses: dict[int | str, Json] = {}
+    for code in (*codes, "internal_error"):
+        kind = PROBLEMS[code]
+        response = responses.setdefault(
+            int(kind.status),
+            {
+                "description": kind.status.phrase,
+                "content": {
+                    PROBLEM_MEDIA_TYPE: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        response["content"][PROBLEM_MEDIA_TYPE]["examples"][code] = {
+            "summary": kind.title,
+            "value": _example(code),
+        }
+    return responses
+
+
+def _example(code: str) -> Json:
+    context: Json = {}
+    if code in _DICOM_KINDS:
+        context = {"sop_instance_uids": ["1.2.826.0.1.3680043.8.498.1"], "file_names": ["IM0001"]}
+    return problem(
+        code,
+        detail=PROBLEMS[code].title + ".",
+        instance="/v1/contour-jobs",
+        context=context,
+        correlation_id="0f8fad5bd9cb469fa16570867728950e",
+    ).model_dump()

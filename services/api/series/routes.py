@@ -1,0 +1,91 @@
+"""Routes under /v1/series."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Response
+
+from services.api.dependencies import DependenciesDep, IdempotencyKey
+from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, encode_cursor
+from services.api.problems import ROW_CODES, STORAGE_CODES, UPLOAD_CODES, problem_responses
+from services.api.series.schemas import PostedSeriesResponse, SeriesPage, SeriesResponse
+from services.api.series.service import SeriesService
+from services.api.uploads.http import UPLOAD_REQUEST_BODY, UploadBody
+from services.api.uploads.stream import received_upload
+from services.core.repositories.paging import PageCursor
+
+router = APIRouter(prefix="/v1/series", tags=["series"])
+
+
+def _service(dependencies: DependenciesDep) -> SeriesService:
+    return SeriesService(dependencies.new_unit_of_work, dependencies.storage)
+
+
+ServiceDep = Annotated[SeriesService, Depends(_service)]
+
+
+@router.post(
+    "",
+    summary="Post a CT series",
+    status_code=HTTPStatus.CREATED,
+    response_description="Stored. Location is the series.",
+    responses={
+        200: {"model": PostedSeriesResponse, "description": "The same content was there before."},
+        **problem_responses(*UPLOAD_CODES, *STORAGE_CODES, "idempotency_key_reused", *ROW_CODES),
+    },
+    openapi_extra=UPLOAD_REQUEST_BODY,
+)
+async def post_series(
+    body: UploadBody,
+    dependencies: DependenciesDep,
+    service: ServiceDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> PostedSeriesResponse:
+    """Store one CT series, all of it or nothing; the same content again is the same series."""
+    async with received_upload(body, dependencies.storage, dependencies.upload_limits) as upload:
+        posted = await to_thread.run_sync(
+            service.post, upload, idempotency_key, limiter=dependencies.validation_slots
+        )
+    response.status_code = HTTPStatus.CREATED if posted.is_new else HTTPStatus.OK
+    response.headers["Location"] = f"/v1/series/{posted.series.id}"
+    return PostedSeriesResponse.of_posted(posted)
+
+
+@router.get("", summary="List CT series", responses=problem_responses(*ROW_CODES))
+def list_series(
+    service: ServiceDep, cursor: Cursor, page_size: PageSize = DEFAULT_PAGE_SIZE
+) -> SeriesPage:
+    """List series, newest first."""
+    rows = service.page(page_size + 1, cursor)
+    items = rows[:page_size]
+    more = len(rows) > page_size
+    return SeriesPage(
+        items=[SeriesResponse.of(row) for row in items],
+        next_cursor=encode_cursor(PageCursor(created_at=items[-1].created_at, id=items[-1].id))
+        if more
+        else None,
+    )
+
+
+@router.get(
+    "/{series_id}",
+    summary="Show a CT series",
+    responses=problem_responses("series_not_found", *ROW_CODES),
+)
+def get_series(series_id: UUID, service: ServiceDep) -> SeriesResponse:
+    """Show one series; purged_at says when its files were removed."""
+    return SeriesResponse.of(service.get(series_id))
+
+
+@router.delete(
+    "/{series_id}",
+    summary="Remove the files of a CT series and the results of its jobs",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=problem_responses("series_not_found", "series_in_use", *ROW_CODES),
+)
+def delete_series(series_id: UUID, service: ServiceDep) -> None:
+    """Remove the bytes at once; the rows stay as a record. Posting the series again restores it."""
+    service.delete(series_id)

@@ -1,0 +1,40 @@
+"""Request bodies of the routes that take a CT series: how they arrive and are documented."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from services.api.uploads.stream import Body
+
+_BINARY = {"type": "string", "format": "binary"}
+
+UPLOAD_REQUEST_BODY: dict[str, Any] = {  # Any: OpenAPI
+    "requestBody": {
+        "required": True,
+        "description": "One CT series: a zip, or its files. Zips in multipart bodies are unpacked; "
+        "zips inside zips are not. Files that are no images are skipped and listed.",
+        "content": {
+            "application/zip": {"schema": _BINARY},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "array", "items": _BINARY}},
+                }
+            },
+            'multipart/related; type="application/dicom"': {"schema": _BINARY},
+        },
+    }
+}
+
+
+def _body(request: Request) -> Body:
+    announced = request.headers.get("content-length", "")
+    return Body(
+        content_type=request.headers.get("content-type", ""),
+        announced_bytes=int(announced) if announced.isdecimal() else None,
+        chunks=request.stream(),
+    )
+
+
+UploadBody = Annotated[Body, Depends(_body)]

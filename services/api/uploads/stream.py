@@ -1,0 +1,126 @@
+"""Receives a request body into a folder: never whole in memory, never blocking the event loop."""
+
+import errno
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from anyio import CancelScope, to_thread
+
+from services.api.uploads.archives import unpack_archive
+from services.api.uploads.errors import UploadError, UploadErrorCode
+from services.api.uploads.limits import UploadLimits
+from services.api.uploads.receivers import empty_upload, new_receiver
+from services.api.uploads.staging import StagedFile, StagingArea
+from services.core.errors import StorageFullError, StorageUnavailableError
+from services.core.storage import Storage
+
+PIECE_BYTES = 1 << 20
+"""Bytes collected before a worker thread parses and writes them: a hop to a thread costs about
+as much as 64 KiB take to write."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """A request body as it arrives."""
+
+    content_type: str
+    announced_bytes: int | None
+    """Content-Length, where the sender gave one."""
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upload:
+    """Everything one request sent, lying in a folder that is removed after the request."""
+
+    folder: Path
+    staging: StagingArea
+
+    def unpack(self) -> list[StagedFile]:
+        """Unpack the archives and return every file; blocks.
+
+        Raises:
+            UploadError: an archive is refused, a limit is passed or no file is left.
+        """
+        with _disk_errors():
+            archives = self.staging.take_archives()
+            for file in self.staging.files:
+                size = file.path.stat().st_size
+                self.staging.count_bytes(size, file.name, size)
+            for archive in archives:
+                unpack_archive(archive, self.staging)
+        if not self.staging.files:
+            raise empty_upload()
+        return self.staging.files
+
+
+@asynccontextmanager
+async def received_upload(
+    body: Body, storage: Storage, limits: UploadLimits
+) -> AsyncGenerator[Upload]:
+    """Receive a body; what the block does not publish is gone when it ends, however it ends.
+
+    Raises:
+        UploadError: the body is refused.
+    """
+    if body.announced_bytes is not None and body.announced_bytes > limits.max_upload_bytes:
+        raise _too_large(limits)
+    context = storage.staging()
+    folder = await to_thread.run_sync(context.__enter__)
+    try:
+        staging = StagingArea(folder, limits)
+        await _receive(body, staging)
+        yield Upload(folder=folder, staging=staging)
+    finally:
+        with CancelScope(shield=True):  # a cancelled request cleans up, too
+            await to_thread.run_sync(partial(context.__exit__, None, None, None))
+
+
+async def _receive(body: Body, staging: StagingArea) -> None:
+    with _disk_errors():
+        receiver = await to_thread.run_sync(new_receiver, body.content_type, staging)
+        try:
+            async for piece in _pieces(body.chunks, staging.limits):
+                await to_thread.run_sync(receiver.feed, piece)
+            await to_thread.run_sync(receiver.finish)
+        finally:
+            receiver.close()
+
+
+async def _pieces(chunks: AsyncIterator[bytes], limits: UploadLimits) -> AsyncIterator[bytes]:
+    received = 0
+    piece = bytearray()
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > limits.max_upload_bytes:
+            raise _too_large(limits)
+        piece += chunk
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
+@contextmanager
+def _disk_errors() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError("the storage has no room for this upload") from error
+        raise StorageUnavailableError(
+            "the upload could not be written",
+            reason=errno.errorcode.get(error.errno or 0, "unknown"),
+        ) from error
+
+
+def _too_large(limits: UploadLimits) -> UploadError:
+    return UploadError(
+        UploadErrorCode.TOO_MANY_BYTES,
+        f"The request body exceeds {limits.max_upload_bytes} bytes.",
+        facts={"max_upload_bytes": limits.max_upload_bytes},
+    )
