@@ -28,7 +28,7 @@ PRESACRAL_Z = (52.0, 98.0)
 def structure_fields(grid: Grid, anatomy: Anatomy, solids: Solids) -> dict[str, Field]:
     """Return the outlined solids by structure name; they may still overlap."""
     organs = solids.organs
-    hard = [solids.skeleton.everything, solids.tissue.muscle]
+    hard = [solids.skeleton.everything, solids.skeleton.cartilage, solids.tissue.muscle]
     ctv_uv = cut(_primary(anatomy, solids), [*hard, organs.bladder, organs.rectum])
     ctv_n = cut(_nodal(grid, anatomy, solids), [*hard, organs.bladder, organs.rectum])
     return {

@@ -127,7 +127,7 @@ def _bladder(grid: Grid, anatomy: Anatomy, neighbours: Field, bones: Field) -> F
 def _pelvic_side_wall(p: Points) -> Distances:
     levels = [-40.0, -15, 0, 30, 60, 90]
     half = np.interp(p.z, levels, [20.0, 31, 39, 48, 64, 80]).astype(np.float32)
-    front = np.interp(p.z, levels, [38.0, 50, 56, 63, 70, 76]).astype(np.float32)
+    front = np.interp(p.z, levels, [34.0, 40, 47, 61, 70, 76]).astype(np.float32)
     # Rounded like the cavity itself; nothing bounds the bladder behind but its neighbours.
     return -superellipse(p.x, p.y - 30, half, front + 30, 2.8)
 
