@@ -109,7 +109,7 @@ class DatabaseUnavailableError(UnavailableError):
     code = "database_unavailable"
 
 
-class StorageFullError(UnavailableError):
+class StorageFullError(StorageUnavailableError):
     """The storage has no room for what was sent."""
 
     code = "storage_full"

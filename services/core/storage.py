@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from services.core.errors import StorageUnavailableError, StoredFilesMissingError
+from services.core.errors import (
+    StorageFullError,
+    StorageUnavailableError,
+    StoredFilesMissingError,
+)
 
 RTSTRUCT_NAME = "rtstruct.dcm"
 
@@ -92,7 +96,7 @@ class FilesystemStorage:
         try:
             folder.mkdir(parents=True)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise storage_error(error) from error
         try:
             yield folder
         finally:
@@ -177,7 +181,7 @@ class FilesystemStorage:
             try:
                 (folder / "probe").touch()
             except OSError as error:
-                raise _unavailable(error) from error
+                raise storage_error(error) from error
 
     def _publish(self, folder: Path, target: Path) -> None:
         try:
@@ -188,7 +192,7 @@ class FilesystemStorage:
             folder.replace(target)
             _sync(target.parent)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise storage_error(error) from error
 
     def _delete(self, folder: Path) -> None:
         # Renamed first, so that no reader ever sees half a folder; a sweep ends what a crash left.
@@ -223,6 +227,9 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _unavailable(error: OSError) -> StorageUnavailableError:
+def storage_error(error: OSError) -> StorageUnavailableError:
+    """Return what an error of the filesystem means to the service."""
     reason = errno.errorcode.get(error.errno or 0, "unknown")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFullError(f"the storage is full ({reason})", reason=reason)
     return StorageUnavailableError(f"the storage cannot be used ({reason})", reason=reason)

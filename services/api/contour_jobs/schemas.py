@@ -5,11 +5,12 @@ from typing import Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from services.api.contour_jobs.service import WatchedJob
 from services.core.lifecycle import JobStage, JobState
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "id": "2b9f5c64-3f9e-4a53-9c7e-0f6f2a4b8d11",
     "series_id": "7d7b3f86-5f0a-4a1c-a3c3-6a6b0b6f9f10",
     "state": "succeeded",

@@ -5,11 +5,12 @@ from typing import Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from services.api.series.service import PostedSeries
 from services.core.tables import Series
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "id": "7d7b3f86-5f0a-4a1c-a3c3-6a6b0b6f9f10",
     "series_instance_uid": "1.2.826.0.1.3680043.8.498.2",
     "study_instance_uid": "1.2.826.0.1.3680043.8.498.1",

@@ -1,6 +1,5 @@
 """Receives a request body into a folder: never whole in memory, never blocking the event loop."""
 
-import errno
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from services.api.uploads.errors import UploadError, UploadErrorCode
 from services.api.uploads.limits import UploadLimits
 from services.api.uploads.receivers import empty_upload, new_receiver
 from services.api.uploads.staging import StagedFile, StagingArea
-from services.core.errors import StorageFullError, StorageUnavailableError
-from services.core.storage import Storage
+from services.core.storage import Storage, storage_error
 
 PIECE_BYTES = 1 << 20
 """Bytes collected before a worker thread parses and writes them: a hop to a thread costs about
@@ -110,12 +108,7 @@ def _disk_errors() -> Generator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError("the storage has no room for this upload") from error
-        raise StorageUnavailableError(
-            "the upload could not be written",
-            reason=errno.errorcode.get(error.errno or 0, "unknown"),
-        ) from error
+        raise storage_error(error) from error
 
 
 def _too_large(limits: UploadLimits) -> UploadError:
