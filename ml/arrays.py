@@ -4,12 +4,14 @@ Arrays are indexed slice, row, column (z, y, x); points are x, y, z in patient L
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int16, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Int16, Integer, UInt8
 
 HuVolume = Int16[np.ndarray, "slices rows columns"]
 HuSlice = Int16[np.ndarray, "rows columns"]
-Mask = Bool[np.ndarray, "..."]
+AnyMask = Bool[np.ndarray, "..."]
 """A mask of any rank."""
+PartNumbers = Integer[np.ndarray, "..."]
+"""Number of the connected part at every voxel; 0 outside all."""
 MaskVolume = Bool[np.ndarray, "slices rows columns"]
 MaskSlice = Bool[np.ndarray, "rows columns"]
 LabelVolume = UInt8[np.ndarray, "slices rows columns"]
@@ -21,6 +23,7 @@ PointsMm = Float[np.ndarray, "points 3"]
 """Points in patient LPS millimetres, x y z."""
 CoordinatesMm = Float[np.ndarray, "positions"]
 """One patient coordinate of every row, column or slice."""
+PositionMask = Bool[np.ndarray, "positions"]
 PixelPoints = Float[np.ndarray, "points 2"]
 """In-plane positions as (column, row), integers at pixel centres."""
 VectorMm = Float[np.ndarray, "3"]

@@ -29,6 +29,8 @@ class Structure:
     """Connected parts (26-neighbourhood) that are kept, largest first."""
     min_component_ml: float
     """A further part smaller than this is dropped; the largest part always stays."""
+    max_hole_mm2: float
+    """Background enclosed within a slice is filled up to this area; CTV-N may ring an organ."""
     plausible_volume_ml: tuple[float, float]
     """Outside these limits a job carries a QA warning; wide limits of published cohorts."""
     synonyms: tuple[str, ...]
@@ -109,6 +111,7 @@ CERVIX = StructureSet(
             priority=4,
             max_components=4,
             min_component_ml=2.0,
+            max_hole_mm2=200.0,
             plausible_volume_ml=(100.0, 1000.0),
             synonyms=("CTVn", "CTV_N", "CTV nodal", "CTV nodes", "CTV LN", "LN", "CTVn_Pelvis"),
         ),
@@ -120,6 +123,7 @@ CERVIX = StructureSet(
             priority=3,
             max_components=1,
             min_component_ml=2.0,
+            max_hole_mm2=2000.0,
             plausible_volume_ml=(30.0, 600.0),
             synonyms=("CTV_UV", "CTVuv", "CTV-T", "CTVt", "CTV uterus", "CTV primary"),
         ),
@@ -131,6 +135,7 @@ CERVIX = StructureSet(
             priority=1,
             max_components=1,
             min_component_ml=2.0,
+            max_hole_mm2=2000.0,
             plausible_volume_ml=(20.0, 1000.0),
             synonyms=("Urinary bladder", "Bladder_O", "Vesica", "Blase", "Harnblase"),
         ),
@@ -142,9 +147,23 @@ CERVIX = StructureSet(
             priority=2,
             max_components=1,
             min_component_ml=2.0,
+            max_hole_mm2=2000.0,
             plausible_volume_ml=(10.0, 250.0),
             synonyms=("Rectum_O", "Rektum", "Rectum contoured"),
         ),
     ),
 )
 """The four structures of the paper, numbered as in its label maps (science: classes 1 to 4)."""
+
+_SETS = {CERVIX.name: CERVIX}
+
+
+def structure_set(name: str) -> StructureSet:
+    """Return the structures a run configuration names.
+
+    Raises:
+        UnknownStructureError: no set goes by the name.
+    """
+    if name not in _SETS:
+        raise UnknownStructureError(name)
+    return _SETS[name]

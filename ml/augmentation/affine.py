@@ -24,9 +24,7 @@ class AffineRanges:
     """In halves of the image's edge, so .1 of 250 mm is 12.5 mm."""
 
 
-def sample_affine(
-    count: int, ranges: AffineRanges, generator: torch.Generator
-) -> AffineBatch:
+def sample_affine(count: int, ranges: AffineRanges, generator: torch.Generator) -> AffineBatch:
     """Draw one map per image, from output to input positions in [-1, 1]."""
     moved = (_uniform(count, 1.0, generator) * 0.5 + 0.5) < ranges.probability
     angle = torch.deg2rad(_uniform(count, ranges.rotation_degrees, generator)) * moved

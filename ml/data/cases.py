@@ -48,6 +48,7 @@ def cache_case(
         "spacing_mm": [crop.geometry.slice_spacing_mm, *(2 * [config.pixel_spacing_mm])],
         "lost_label_voxels": int(np.count_nonzero(labels) - np.count_nonzero(covered)),
     }
+    # written last: a folder with this file is complete
     (target / "case.json").write_text(json.dumps(facts))
 
 

@@ -65,9 +65,7 @@ def read_batch(
     return SliceBatch(hu=hu, labels=labels.long())
 
 
-def iterate_case(
-    case: Case, config: PreprocessingConfig, batch_size: int
-) -> Iterator[SliceBatch]:
+def iterate_case(case: Case, config: PreprocessingConfig, batch_size: int) -> Iterator[SliceBatch]:
     """Yield all slices of a patient in order."""
     for start in range(0, len(case.labels), batch_size):
         stop = min(start + batch_size, len(case.labels))

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from ml.arrays import Mask
+from ml.arrays import AnyMask
 
 
-def dice(prediction: Mask, reference: Mask) -> float:
+def dice(prediction: AnyMask, reference: AnyMask) -> float:
     """Return 2 |A and B| / (|A| + |B|): 0 if one is empty, nan if both are.
 
     Two empty masks say nothing about overlap, so they are left out of means and counted.
@@ -18,7 +18,7 @@ def dice(prediction: Mask, reference: Mask) -> float:
     return 2 * np.count_nonzero(prediction & reference) / total
 
 
-def volume_error_ml(prediction: Mask, reference: Mask, voxel_volume_ml: float) -> float:
+def volume_error_ml(prediction: AnyMask, reference: AnyMask, voxel_volume_ml: float) -> float:
     """Return the predicted minus the reference volume."""
     surplus = np.count_nonzero(prediction) - np.count_nonzero(reference)
     return surplus * voxel_volume_ml

@@ -79,6 +79,15 @@ def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the weights out with channels innermost, in place, and return the network."""
+    # .data keeps the parameters' identity; nn.Module.to has no typed overload for this
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 def initialize(network: nn.Module) -> None:
     """Draw He-normal weights for convolutions and linear maps; biases 0, norms to identity.
 

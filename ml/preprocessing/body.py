@@ -1,4 +1,4 @@
-"""Where the patient is: a coarse body mask, robust to couch, padding and circular fields of view."""
+"""Where the patient is: a coarse mask, robust to couch, padding and circular fields of view."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ml.arrays import CoordinatesMm, HuVolume, Indices, MaskVolume
 from ml.geometry import VolumeGeometry
+from ml.preprocessing.components import connected_parts, part_sizes
 
 BODY_THRESHOLD_HU = -300
 """Skin and fat lie above; air, foam and any padding value below."""
@@ -94,12 +95,10 @@ def _opened(mask: MaskVolume, pixel_mm: tuple[float, float]) -> MaskVolume:
 
 
 def _largest_part(mask: MaskVolume) -> MaskVolume:
-    labels, count = ndimage.label(mask)
+    numbers, count = connected_parts(mask)
     if count <= 1:
         return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == sizes.argmax()
+    return numbers == part_sizes(numbers, count)[1:].argmax() + 1
 
 
 def _step(coordinates: CoordinatesMm) -> float:

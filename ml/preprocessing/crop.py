@@ -152,7 +152,5 @@ def plan_crop(volume: Volume, config: PreprocessingConfig) -> tuple[Crop, Body]:
     alignment = align_to_lps(volume.geometry)
     geometry = alignment.geometry_to_lps(volume.geometry)
     body = find_body(alignment.to_lps(volume.hu), geometry)
-    crop = Crop(
-        config=config, alignment=alignment, geometry=geometry, center_mm=body.center_mm()
-    )
+    crop = Crop(config=config, alignment=alignment, geometry=geometry, center_mm=body.center_mm())
     return crop, body

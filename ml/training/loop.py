@@ -17,7 +17,14 @@ from ml.losses import LOSSES
 from ml.structures import StructureSet
 from ml.training.reporter import EpochReport, Reporter
 from ml.training.schedule import learning_rate_at, set_learning_rate, update_mean
-from ml.training.state import STATE_FILE, TrainingState, load_state, save_state, snapshot, start_state
+from ml.training.state import (
+    STATE_FILE,
+    TrainingState,
+    load_state,
+    save_state,
+    snapshot,
+    start_state,
+)
 from ml.training.step import train_step
 from ml.training.validation import validate
 
@@ -33,9 +40,7 @@ class TrainingData:
     structures: StructureSet
 
 
-def train(
-    config: RunConfig, data: TrainingData, folder: Path, reporter: Reporter
-) -> TrainingState:
+def train(config: RunConfig, data: TrainingData, folder: Path, reporter: Reporter) -> TrainingState:
     """Train until the epochs or the patience end, resuming from `folder` if it holds a state.
 
     The state is written after every epoch; `best_weights` are those of the lowest validation

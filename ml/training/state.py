@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from ml.config import RunConfig
 from ml.networks import build_network
+from ml.networks.blocks import channels_last
 from ml.training.early_stopping import EarlyStopping
 from ml.training.schedule import build_optimizer
 
@@ -44,10 +45,12 @@ def start_state(config: RunConfig) -> TrainingState:
     """Draw fresh weights from the seed."""
     training = config.training
     torch.manual_seed(training.seed)
-    network = build_network(config.network).to(memory_format=torch.channels_last)
+    network = channels_last(build_network(config.network))
     return TrainingState(
         network=network,
-        mean_network=copy.deepcopy(network).requires_grad_(False) if training.ema_decay else None,
+        mean_network=copy.deepcopy(network).requires_grad_(requires_grad=False)
+        if training.ema_decay
+        else None,
         optimizer=build_optimizer(network, training),
         slice_generator=np.random.default_rng(training.seed),
         augmentation_generator=torch.Generator().manual_seed(training.seed),

@@ -50,9 +50,7 @@ def validate(
     )
 
 
-def _overlap_counts(
-    prediction: torch.Tensor, labels: torch.Tensor, class_count: int
-) -> np.ndarray:
+def _overlap_counts(prediction: torch.Tensor, labels: torch.Tensor, class_count: int) -> np.ndarray:
     pairs = torch.bincount((prediction * class_count + labels).flatten(), minlength=class_count**2)
     table = pairs.reshape(class_count, class_count).numpy()
     return np.stack([np.diag(table), table.sum(axis=1), table.sum(axis=0)])
