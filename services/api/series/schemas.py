@@ -30,6 +30,11 @@ _EXAMPLE: JsonDict = {
     },
 }
 
+_POSTED_EXAMPLE: JsonDict = {
+    **_EXAMPLE,
+    "skipped_files": [{"name": "DICOMDIR", "reason": "dicomdir"}],
+}
+
 
 class SeriesLinks(BaseModel):
     """Where to go from a series."""
@@ -74,11 +79,7 @@ class SkippedFileResponse(BaseModel):
 class PostedSeriesResponse(SeriesResponse):
     """A stored CT series and what was left out of the upload."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [_EXAMPLE | {"skipped_files": [{"name": "DICOMDIR", "reason": "dicomdir"}]}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_POSTED_EXAMPLE]})
 
     skipped_files: list[SkippedFileResponse]
 
