@@ -60,9 +60,9 @@ def sample_acquisition(rng: np.random.Generator, tier: PhantomTier, z_scale: flo
     top = float(rng.uniform(156, 188)) * z_scale
     phase = float(rng.uniform(0, 1))
     origin = (
-        float(rng.uniform(-8, 8)),
-        float(rng.uniform(-210, -120)),
-        float(rng.uniform(-900, 200)),
+        round(float(rng.uniform(-8, 8)), 1),
+        round(float(rng.uniform(-210, -120)), 1),
+        round(float(rng.uniform(-900, 200)), 1),
     )
     noise = float(rng.uniform(8, 18))
     hardening, streak = float(rng.uniform(4, 14)), float(rng.uniform(1, 5))
@@ -79,7 +79,7 @@ def sample_acquisition(rng: np.random.Generator, tier: PhantomTier, z_scale: flo
         slice_positions_mm=tuple(float(v) for v in positions),
         slice_thickness_mm=thickness,
         sub_slices=1 if thickness <= 3 else (2 if thickness <= 5 else 4),
-        origin_mm=tuple(round(v, 1) for v in origin),  # type: ignore[arg-type]
+        origin_mm=origin,
         noise_sd_hu=noise * softening,
         hardening_hu=hardening,
         streak_hu=streak * softening,

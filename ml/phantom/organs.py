@@ -117,7 +117,8 @@ def _bladder(grid: Grid, anatomy: Anatomy, neighbours: Field, bones: Field) -> F
     spacing = [np.diff(axis[:2])[0] for axis in grid.axes_mm]
     voxel_ml = float(np.prod(spacing) / np.prod(anatomy.placement.scale) / 1000)
     for _ in range(3):
-        free = superellipsoid(p, centre, tuple(r * growth for r in radii), parameters.exponent)
+        a, b, c = (r * growth for r in radii)
+        free = superellipsoid(p, centre, (a, b, c), parameters.exponent)
         result = smooth_subtract(free, keep_out, 5.0)
         volume = float(np.count_nonzero(result < 0)) * voxel_ml
         growth *= float(np.clip(np.cbrt(parameters.volume_ml / max(volume, 1.0)), 0.9, 1.12))

@@ -6,13 +6,16 @@ Distances of ellipsoids are radial approximations, exact on the surface.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 Distances = Float32[np.ndarray, "slices rows columns"]
 Coordinates = Float32[np.ndarray, "#slices #rows #columns"]
+NodeValues = Float[np.ndarray, "nodes values"]
 Point = tuple[float, float, float]
+HalfAxis = Coordinates | np.float32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -47,13 +50,13 @@ def superellipsoid(points: Points, centre: Point, radii: Point, exponent: float 
 
 
 def superellipse(
-    dx: Coordinates, dy: Coordinates, half_x: Coordinates, half_y: Coordinates, exponent: float
+    dx: Coordinates, dy: Coordinates, half_x: HalfAxis, half_y: HalfAxis, exponent: float
 ) -> Distances:
     """Return the in-plane radial distance to a superellipse whose half axes may vary by slice."""
     e = np.float32(exponent)
     level = (np.abs(dx / half_x) ** e + np.abs(dy / half_y) ** e) ** np.float32(1 / exponent)
     length = np.sqrt(dx * dx + dy * dy)
-    return _radial(level, length, float(min(half_x.min(), half_y.min())))
+    return _radial(level, length, float(min(np.min(half_x), np.min(half_y))))
 
 
 def capsule(
@@ -75,7 +78,7 @@ def tube(
     """Return the distance to a Catmull-Rom curve through path with a radius at every node."""
     nodes = catmull_rom(np.column_stack([np.asarray(path, float), radii]), steps)
     result: Distances | None = None
-    for a, b in zip(nodes[:-1], nodes[1:], strict=True):
+    for a, b in pairwise(nodes):
         part = capsule(points, _point(a), _point(b), float(a[3]), float(b[3]))
         result = part if result is None else np.minimum(result, part, out=result)
     if result is None:
@@ -110,22 +113,22 @@ def smooth_subtract(a: Distances, b: Distances, radius: float) -> Distances:
     return -smooth_union(-a, b, radius)
 
 
-def catmull_rom(nodes: Float32[np.ndarray, "nodes values"] | np.ndarray, steps: int) -> np.ndarray:
+def catmull_rom(nodes: NodeValues, steps: int) -> NodeValues:
     """Return nodes with steps - 1 further ones between each pair on a Catmull-Rom curve."""
     padded = np.vstack([2 * nodes[0] - nodes[1], nodes, 2 * nodes[-1] - nodes[-2]])
     rows = [nodes[0]]
     for i in range(1, len(padded) - 2):
         p0, p1, p2, p3 = padded[i - 1 : i + 3]
-        for t in np.arange(1, steps + 1) / steps:
-            rows.append(
-                0.5
-                * (
-                    2 * p1
-                    + (p2 - p0) * t
-                    + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-                    + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-                )
+        rows.extend(
+            0.5
+            * (
+                2 * p1
+                + (p2 - p0) * t
+                + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+                + (3 * p1 - p0 - 3 * p2 + p3) * t**3
             )
+            for t in np.arange(1, steps + 1) / steps
+        )
     return np.array(rows)
 
 
@@ -146,7 +149,8 @@ def _dot(p: tuple[Coordinates, Coordinates, Coordinates], v: np.ndarray) -> Dist
 
 def _segment2(edge: np.ndarray, p: tuple[Coordinates, Coordinates, Coordinates]) -> Distances:
     t = np.clip(_dot(p, edge) / np.float32(edge @ edge), 0, 1)
-    return sum(((q - t * np.float32(e)) ** 2 for q, e in zip(p, edge, strict=True)), np.float32(0))
+    dx, dy, dz = (q - t * np.float32(e) for q, e in zip(p, edge, strict=True))
+    return dx * dx + dy * dy + dz * dz
 
 
 def _point(node: np.ndarray) -> Point:

@@ -1,6 +1,7 @@
 """Bones: pelvis, femora, sacrum and the two lowest lumbar vertebrae."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ml.phantom.shapes import (
     Distances,
     Point,
     Points,
+    Solid,
     capsule,
     smooth_subtract,
     smooth_union,
@@ -144,7 +146,7 @@ class _Side:
                 plate = np.minimum(plate, triangle(p, roof, a, b, 4.0 * t))
             plate = np.minimum(plate, triangle(p, rear, psis, joint, 6.0 * t))
             plate = np.minimum(plate, triangle(p, roof, joint, notch, 5.0 * t))
-            for a, b in zip(rim[:-1], rim[1:], strict=True):
+            for a, b in pairwise(rim):
                 plate = smooth_union(plate, capsule(p, a, b, 5.5 * t), 4)
             column = capsule(p, roof, joint, 11 * t, 9 * t)
             return smooth_union(plate, column, 6)
@@ -169,11 +171,11 @@ class _Side:
 
         return self._evaluate((0, -66, -82), (102, 56, 30), solid)
 
-    def _evaluate(self, low: Point, high: Point, solid: object) -> Field:
+    def _evaluate(self, low: Point, high: Point, solid: Solid) -> Field:
         a, b = self._mirror(low), self._mirror(high)
         low2 = (min(a[0], b[0]), a[1], a[2])
         high2 = (max(a[0], b[0]), b[1], b[2])
-        return self._grid.evaluate(low2, high2, solid)  # type: ignore[arg-type]
+        return self._grid.evaluate(low2, high2, solid)
 
     def _place(self, point: Point) -> Point:
         jitter = self._jitter[self._used]
@@ -201,14 +203,11 @@ def _sacrum(p: Points) -> Distances:
 
 
 def _foramina(p: Points) -> Distances:
-    result: Distances | None = None
+    holes = []
     for z in (76.0, 57.0, 39.0):
         y = float(np.interp(z, SACRUM_Z, SACRUM_FRONT_Y))
-        for x in (-20.0, 20.0):
-            hole = capsule(p, (x, y - 8, z - 6), (x * 0.8, y + 18, z + 6), 4)
-            result = hole if result is None else np.minimum(result, hole)
-    assert result is not None  # for the type checker: the loops are not empty
-    return result
+        holes += [capsule(p, (x, y - 8, z - 6), (x * 0.8, y + 18, z + 6), 4) for x in (-20.0, 20.0)]
+    return np.minimum.reduce(holes)
 
 
 def _vertebra(grid: Grid, z: float, y: float) -> Field:
