@@ -1,5 +1,6 @@
 """Stand-ins with the real signatures."""
 
+import datetime as dt
 from pathlib import Path
 from uuid import UUID
 
@@ -36,3 +37,16 @@ class FullStorage(FilesystemStorage):
 
     def publish_result(self, folder: Path, job_id: UUID) -> None:
         raise StorageUnavailableError("the storage cannot be used (ENOSPC)", reason="ENOSPC")
+
+
+class Clock:
+    """A Now that stands still until a test moves it."""
+
+    def __init__(self, now: dt.datetime) -> None:
+        self._now = now
+
+    def __call__(self) -> dt.datetime:
+        return self._now
+
+    def advance(self, **by: float) -> None:
+        self._now += dt.timedelta(**by)

@@ -1,0 +1,168 @@
+import os
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from services.core.errors import StorageUnavailableError, StoredFilesMissingError
+from services.core.storage import RTSTRUCT_NAME, FilesystemStorage, slice_name
+
+AN_HOUR = 3600.0
+
+
+def make_old(folder: Path) -> None:
+    long_ago = time.time() - 2 * AN_HOUR
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (long_ago, long_ago))
+
+
+def stage_and_publish(storage: FilesystemStorage, text: str = "x") -> Path:
+    """A published result; returns the folder."""
+    with storage.staging() as folder:
+        (folder / RTSTRUCT_NAME).write_text(text)
+        storage.publish_result(folder, job_id := uuid4())
+    return storage.rtstruct_path(job_id).parent
+
+
+class TestStaging:
+    def test_unpublished_files_are_gone(self, storage: FilesystemStorage) -> None:
+        with storage.staging() as folder:
+            (folder / "half").touch()
+
+        assert not folder.exists()
+
+    def test_unpublished_files_are_gone_after_an_error(self, storage: FilesystemStorage) -> None:
+        with pytest.raises(RuntimeError), storage.staging() as folder:
+            raise RuntimeError
+
+        assert not folder.exists()
+
+    def test_a_root_that_is_no_folder_is_unavailable(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        storage = FilesystemStorage(tmp_path / "file")
+
+        with pytest.raises(StorageUnavailableError) as caught:
+            storage.check()
+
+        assert caught.value.context == {"reason": "ENOTDIR"}
+
+
+class TestSeries:
+    def test_published_files_are_found(self, storage: FilesystemStorage) -> None:
+        series_id = uuid4()
+        with storage.staging() as folder:
+            (folder / slice_name(1)).write_text("pixels")
+            storage.publish_series(folder, series_id)
+
+        assert (storage.series_folder(series_id) / "00001.dcm").read_text() == "pixels"
+        assert storage.list_series(0) == [series_id]
+
+    def test_files_already_there_stay(self, storage: FilesystemStorage) -> None:
+        series_id = uuid4()
+        for text in ("first", "second"):
+            with storage.staging() as folder:
+                (folder / slice_name(1)).write_text(text)
+                storage.publish_series(folder, series_id)
+
+        assert (storage.series_folder(series_id) / "00001.dcm").read_text() == "first"
+        assert not folder.exists()
+
+    def test_deleted_files_are_missing(self, storage: FilesystemStorage) -> None:
+        series_id = uuid4()
+        with storage.staging() as folder:
+            storage.publish_series(folder, series_id)
+
+        storage.delete_series(series_id)
+
+        with pytest.raises(StoredFilesMissingError):
+            storage.series_folder(series_id)
+
+    def test_deleting_nothing_is_no_error(self, storage: FilesystemStorage) -> None:
+        storage.delete_series(uuid4())
+
+
+class TestResults:
+    def test_a_later_result_replaces_an_earlier_one(self, storage: FilesystemStorage) -> None:
+        job_id = uuid4()
+        for text in ("first", "second"):
+            with storage.staging() as folder:
+                (folder / RTSTRUCT_NAME).write_text(text)
+                storage.publish_result(folder, job_id)
+
+        assert storage.rtstruct_path(job_id).read_text() == "second"
+
+    def test_a_missing_result_says_whose(self, storage: FilesystemStorage) -> None:
+        job_id = uuid4()
+
+        with pytest.raises(StoredFilesMissingError) as caught:
+            storage.rtstruct_path(job_id)
+
+        assert caught.value.resource_id == job_id
+
+    def test_publishing_what_is_gone_is_unavailable(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        with pytest.raises(StorageUnavailableError):
+            storage.publish_result(tmp_path / "nowhere", uuid4())
+
+    def test_deleted_results_are_missing(self, storage: FilesystemStorage) -> None:
+        folder = stage_and_publish(storage)
+
+        storage.delete_result(storage.list_results(0)[0])
+
+        assert not folder.exists()
+
+
+class TestSweep:
+    def test_only_old_staging_is_removed(self, storage: FilesystemStorage) -> None:
+        with storage.staging() as old, storage.staging() as young:
+            (old / "a").touch()
+            make_old(old)
+
+            assert storage.sweep_staging(AN_HOUR) == 1
+            assert not old.exists()
+            assert young.exists()
+
+    def test_staging_still_written_to_is_young(self, storage: FilesystemStorage) -> None:
+        with storage.staging() as folder:
+            (folder / "a").touch()
+            make_old(folder)
+            (folder / "a").write_text("more")
+
+            assert storage.sweep_staging(AN_HOUR) == 0
+
+    def test_only_old_results_are_listed(self, storage: FilesystemStorage) -> None:
+        old, _ = stage_and_publish(storage), stage_and_publish(storage)
+        make_old(old)
+
+        assert [str(job_id) for job_id in storage.list_results(AN_HOUR)] == [old.name]
+
+    def test_an_empty_storage_has_nothing_to_sweep(self, storage: FilesystemStorage) -> None:
+        assert storage.sweep_staging(0) == 0
+
+    def test_what_is_no_folder_is_left_alone(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        storage.check()
+        (tmp_path / "storage" / "incoming" / "file").touch()
+
+        assert storage.sweep_staging(0) == 0
+
+
+class TestCheck:
+    def test_a_writable_storage_is_available(self, storage: FilesystemStorage) -> None:
+        storage.check()
+
+    def test_a_probe_that_cannot_be_written_is_told(
+        self, storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_path: Path) -> None:
+            raise OSError(28, "no space")
+
+        monkeypatch.setattr(Path, "touch", full)
+
+        with pytest.raises(StorageUnavailableError) as caught:
+            storage.check()
+
+        assert caught.value.context == {"reason": "ENOSPC"}
