@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from services.api.autocontour.routes import router as autocontour_router
@@ -74,6 +75,7 @@ def _lifespan(
             worker_silent_seconds=settings.worker_silent_seconds,
             validation_slots=CapacityLimiter(VALIDATION_SLOTS),
         )
+        await to_thread.run_sync(import_module, "ml.dicom.series")
         yield
         engine.dispose()
 

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from ml.dicom.series import SeriesIndex, SkippedFile, SourceFile, index_series
 from services.api.idempotency import KeyedRoute, RequestKey
 from services.api.series.errors import SeriesInUseError
 from services.api.uploads.stream import Upload
@@ -16,12 +16,15 @@ from services.core.storage import Storage, slice_name
 from services.core.tables import Series
 from services.core.unit_of_work import UnitOfWork
 
+if TYPE_CHECKING:
+    from ml.dicom.series import SeriesIndex, SkippedFile
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedSeries:
     """An upload that is one usable CT series; its files lie ready in a folder of their own."""
 
-    index: SeriesIndex
+    index: "SeriesIndex"
     content_sha256: str
     byte_count: int
     folder: Path
@@ -34,7 +37,7 @@ class PostedSeries:
     series: Series
     is_new: bool
     """False when the same content is in storage already."""
-    skipped: tuple[SkippedFile, ...]
+    skipped: "tuple[SkippedFile, ...]"
 
 
 class SeriesService:
@@ -105,6 +108,10 @@ def check_upload(upload: Upload) -> CheckedSeries:
         UploadError: the files cannot be unpacked within the limits.
         DicomError: the files are not one usable CT series.
     """
+    # Imported late: pydicom and numpy are a third of the API's import time. The lifespan imports
+    # them in a thread, so that no upload waits.
+    from ml.dicom.series import SourceFile, index_series  # noqa: PLC0415
+
     files = upload.unpack()
     index = index_series([SourceFile(path=file.path, name=file.name) for file in files])
     digest = hashlib.sha256()

@@ -167,7 +167,6 @@ class MultipartReceiver:
             self._staging.add(self._file)
 
     def _on_end(self) -> None:
-        self._on_part_end()
         self._is_complete = True
 
     def _part_name(self) -> str:

@@ -46,6 +46,7 @@ class Upload:
         with _disk_errors():
             archives = self.staging.take_archives()
             for file in self.staging.files:
+                _check_is_no_broken_archive(file)
                 size = file.path.stat().st_size
                 self.staging.count_bytes(size, file.name, size)
             for archive in archives:
@@ -109,6 +110,14 @@ def _disk_errors() -> Generator[None]:
         yield
     except OSError as error:
         raise storage_error(error) from error
+
+
+def _check_is_no_broken_archive(file: StagedFile) -> None:
+    # Left to the DICOM rules it would count as a skipped file, and its sender miss a whole CT.
+    if file.name.lower().endswith(".zip"):
+        raise UploadError(
+            UploadErrorCode.NOT_A_ZIP, "A file called .zip is no zip.", file_names=[file.name]
+        )
 
 
 def _too_large(limits: UploadLimits) -> UploadError:

@@ -37,7 +37,9 @@ def received(folder: Path, content_type: str, body: bytes, piece_bytes: int = 1 
         receiver.finish()
     finally:
         receiver.close()
-    return {file.name: file.path.read_bytes() for file in staging.files}
+    files = {file.name: file.path.read_bytes() for file in staging.files}
+    assert len(files) == len(staging.files), "every file is there once"
+    return files
 
 
 def refusal(call: Callable[[], object]) -> UploadError:
@@ -57,9 +59,7 @@ class TestMultipart:
     ) -> None:
         contents = [content.replace(b"\r\n--b", b"") for content in contents]
         body = b"".join(form_part(f"f{i}", content) for i, content in enumerate(contents))
-        files = received(
-            tmp_path_factory.mktemp("staging"), FORM, body + b"--b--\r\n", piece_bytes
-        )
+        files = received(tmp_path_factory.mktemp("staging"), FORM, body + b"--b--\r\n", piece_bytes)
         assert files == {f"f{i}": content for i, content in enumerate(contents)}
 
     def test_files_lie_under_numbers_not_under_the_senders_names(self, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""A running API and what stands behind it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from services.core.unit_of_work import UnitOfWork
+from tests.fakes import FakeJobQueue
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Api:
+    """A running API and what stands behind it."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    queue: FakeJobQueue
+    data_dir: Path
+
+    def unit_of_work(self) -> UnitOfWork:
+        return self.app.state.dependencies.new_unit_of_work()
+
+    def stored_files(self) -> list[str]:
+        """Every file below the data folder besides the database."""
+        paths = (path for path in self.data_dir.rglob("*") if path.is_file())
+        names = (path.relative_to(self.data_dir).as_posix() for path in paths)
+        return sorted(name for name in names if not name.startswith("cervicontour.sqlite"))
+
+    def is_empty(self) -> bool:
+        """Tell whether no file, no folder of an upload and no row is there."""
+        incoming = self.data_dir / "incoming"
+        with self.unit_of_work() as uow:
+            rows = [*uow.series.page(1), *uow.contour_jobs.page(1)]
+        folders = list(incoming.iterdir()) if incoming.exists() else []
+        return not rows and not folders and not self.stored_files()
