@@ -1,0 +1,215 @@
+"""The data set of a structure set without its contours: rt-utils' shell, repaired and completed.
+
+rt-utils 1.2.7 is given stand-ins for the slices, so it opens no file, decodes no pixel and
+copies no attribute. What it knows to write (references, regions, observations) is kept; what it
+invents (manufacturer, institution, label, descriptions) is replaced.
+"""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import UID
+from rt_utils import ds_helper
+from rt_utils.rtstruct import RTStruct
+
+from ml.dicom.encoding import open_dataset, raw_text, raw_value, read_elements
+from ml.dicom.errors import DicomError, DicomErrorCode
+from ml.dicom.series import SeriesIndex
+from ml.structures import Structure
+
+MANUFACTURER = "CerviContour"
+SERIES_DESCRIPTION = "CerviContour AUTO, NOT FOR CLINICAL USE WITHOUT REVIEW"
+STRUCTURE_SET_LABEL = "AUTO UNAPPROVED"
+STRUCTURE_SET_DESCRIPTION = (
+    "Automatic contours. Unapproved: not for clinical use without review and correction by a "
+    "qualified clinician."
+)
+IMPLEMENTATION_CLASS_UID = UID("2.25.257741083386104316087174530413471823217")
+IMPLEMENTATION_VERSION = "CERVICONTOUR"
+
+_COPIED_TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+"""Present in every structure set, empty where the CT has nothing."""
+_COPIED_TYPE_3 = (
+    "IssuerOfPatientID",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyDescription",
+)
+"""Copied where the CT has a value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """What made the contours."""
+
+    software_version: str
+    model_version: str
+    weights_sha256: str
+    created_at: datetime
+    """Written as date and time of its own zone."""
+
+
+def start_structure_set(series: SeriesIndex) -> RTStruct:
+    """Return rt-utils' shell with references to every slice of the series and no region."""
+    slices = [_stand_in(series, number) for number in range(len(series.instances))]
+    with _contained():
+        return RTStruct(slices, ds_helper.create_rtstruct_dataset(slices))
+
+
+def add_region(shell: RTStruct, structure: Structure) -> Dataset:
+    """Add a region without contours, and return its ROI Contour item."""
+    nothing = np.zeros((1, 1, len(shell.series_data)), np.bool_)
+    with _contained():
+        shell.add_roi(mask=nothing, color=list(structure.color_rgb), name=structure.name)
+    region = shell.ds.StructureSetROISequence[-1]
+    contour = shell.ds.ROIContourSequence[-1]
+    observation = shell.ds.RTROIObservationsSequence[-1]
+    region.ROINumber = structure.number
+    contour.ReferencedROINumber = structure.number
+    observation.ReferencedROINumber = observation.ObservationNumber = structure.number
+    observation.RTROIInterpretedType = structure.interpreted_type.value
+    del observation.ROIObservationDescription  # rt-utils' own drawing options: not in the IOD
+    del region.ROIDescription  # empty
+    del contour.ContourSequence  # no items: allowed only by its absence
+    return contour
+
+
+def complete_structure_set(
+    dataset: FileDataset, series: SeriesIndex, provenance: Provenance, uids: tuple[str, str]
+) -> None:
+    """Give the shell its identity: patient and study as in the CT, and what made it.
+
+    uids: of the instance and of its series.
+    """
+    instance_uid, series_uid = uids
+    dataset.SOPInstanceUID = instance_uid
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(instance_uid)
+    dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION
+    dataset.SeriesInstanceUID = series_uid
+    dataset.FrameOfReferenceUID = series.frame_of_reference_uid
+    dataset.OperatorsName = ""
+    _set_times(dataset, provenance.created_at)
+    del dataset.InstitutionName  # rt-utils writes the laboratory it comes from
+    dataset.Manufacturer = MANUFACTURER
+    dataset.ManufacturerModelName = MANUFACTURER
+    dataset.SoftwareVersions = [
+        f"{MANUFACTURER} {provenance.software_version}"[:64],
+        f"model {provenance.model_version}"[:64],
+        f"weights sha256 {provenance.weights_sha256[:32]}",
+    ]
+    dataset.SeriesDescription = SERIES_DESCRIPTION
+    dataset.StructureSetLabel = STRUCTURE_SET_LABEL
+    dataset.StructureSetDescription = STRUCTURE_SET_DESCRIPTION
+    dataset.ApprovalStatus = "UNAPPROVED"
+    names = [region.ROIName for region in dataset.StructureSetROISequence]
+    _copy_identity(dataset, series, is_ascii=all(name.isascii() for name in names))
+
+
+def _set_times(dataset: Dataset, created_at: datetime) -> None:
+    date, time = created_at.strftime("%Y%m%d"), created_at.strftime("%H%M%S.%f")
+    for event in ("InstanceCreation", "Series", "StructureSet"):
+        setattr(dataset, f"{event}Date", date)
+        setattr(dataset, f"{event}Time", time)
+
+
+def _copy_identity(dataset: Dataset, series: SeriesIndex, *, is_ascii: bool) -> None:
+    """Copy patient and study from the first slice, byte for byte under the CT's character set.
+
+    Bytes are only decoded where region names need UTF-8: systems match patients by these
+    values, and decoding what a scanner encoded wrongly would change them.
+    """
+    keywords = (*_COPIED_TYPE_2, *_COPIED_TYPE_3)
+    for keyword in keywords:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    stream, meta = open_dataset(series.instances[0].path)
+    with closing(stream):
+        syntax = raw_text(meta, "TransferSyntaxUID")[0]
+        source = read_elements(stream, syntax, ("SpecificCharacterSet", *keywords))
+    del dataset.SpecificCharacterSet  # rt-utils assumes Latin 1
+    if is_ascii:
+        _copy_values(dataset, source, ("SpecificCharacterSet", *keywords))
+    else:
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        _copy_values(dataset, _to_utf8(source, series), keywords)
+    for keyword in _COPIED_TYPE_2:
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+
+
+def _copy_values(target: Dataset, source: Dataset, keywords: Iterable[str]) -> None:
+    for keyword in keywords:
+        if raw_value(source, keyword):
+            target[keyword] = source.get_item(keyword)
+
+
+def _to_utf8(source: Dataset, series: SeriesIndex) -> Dataset:
+    """Return the elements as text.
+
+    Raises:
+        DicomError: INVALID_VALUE, where bytes do not belong to the declared character set.
+    """
+    decoded = Dataset()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # pydicom warns where it puts replacement characters
+            for element in source:
+                text = "\\".join(map(str, element.value)) if element.VM > 1 else str(element.value)
+                decoded[element.tag] = DataElement(
+                    element.tag, element.VR, text.encode("utf-8"), already_converted=True
+                )
+    except (UserWarning, ValueError, LookupError) as error:
+        first = series.instances[0]
+        raise DicomError(
+            DicomErrorCode.INVALID_VALUE,
+            "patient or study attributes do not follow their character set",
+            sop_instance_uids=[first.sop_instance_uid],
+            file_names=[first.name],
+        ) from error
+    return decoded
+
+
+def _stand_in(series: SeriesIndex, number: int) -> Dataset:
+    """Return what rt-utils reads of a slice; the empty masks never use the unit geometry."""
+    slice_ = Dataset()
+    slice_.SOPClassUID = series.instances[number].sop_class_uid
+    slice_.SOPInstanceUID = series.instances[number].sop_instance_uid
+    slice_.StudyInstanceUID = series.study_instance_uid
+    slice_.SeriesInstanceUID = series.series_instance_uid
+    slice_.FrameOfReferenceUID = series.frame_of_reference_uid
+    slice_.StudyDate = slice_.StudyTime = slice_.StudyID = ""
+    slice_.ImagePositionPatient = [0, 0, number]
+    slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    slice_.PixelSpacing = [1, 1]
+    return slice_
+
+
+@contextlib.contextmanager
+def _contained():  # noqa: ANN202  # a context manager's type says nothing
+    """Keep rt-utils' prints, and its use of what pydicom 4 removes, to itself."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
