@@ -19,15 +19,17 @@ LabelSlice = UInt8[np.ndarray, "rows columns"]
 ScalarSlice = Float[np.ndarray, "rows columns"]
 ByteVolume = UInt8[np.ndarray, "slices rows columns"]
 ImageVolume = Float32[np.ndarray, "slices rows columns"]
+CropVolume = Float32[np.ndarray, "slices crop_rows crop_columns"]
+CropLabelVolume = UInt8[np.ndarray, "slices crop_rows crop_columns"]
 PointsMm = Float[np.ndarray, "points 3"]
 """Points in patient LPS millimetres, x y z."""
-CoordinatesMm = Float[np.ndarray, "positions"]
+CoordinatesMm = Float[np.ndarray, "_"]
 """One patient coordinate of every row, column or slice."""
-PositionMask = Bool[np.ndarray, "positions"]
+PositionMask = Bool[np.ndarray, "_"]
 PixelPoints = Float[np.ndarray, "points 2"]
 """In-plane positions as (column, row), integers at pixel centres."""
 VectorMm = Float[np.ndarray, "3"]
-Indices = Int[np.ndarray, "positions"]
+Indices = Int[np.ndarray, "_"]
 """Whole-number positions along one axis."""
 ResamplingMatrix = Float32[np.ndarray, "out_positions in_positions"]
 """Weights of one axis' resampling; every row belongs to one output position."""

@@ -129,15 +129,14 @@ class RunConfig:
             TypeError: a key no field goes by.
             ValueError: an enum value that does not exist.
         """
-        rest = {k: v for k, v in values.items() if k not in _PARTS}
-        return cls(**{k: _build(_PARTS[k], v) for k, v in values.items() if k in _PARTS}, **rest)
+        parts = ("preprocessing", "network", "training")
+        return cls(
+            preprocessing=PreprocessingConfig(**_typed(values.get("preprocessing", {}))),
+            network=NetworkConfig(**_typed(values.get("network", {}))),
+            training=TrainingConfig(**_typed(values.get("training", {}))),
+            **{key: value for key, value in values.items() if key not in parts},
+        )
 
-
-_PARTS: dict[str, type] = {
-    "preprocessing": PreprocessingConfig,
-    "network": NetworkConfig,
-    "training": TrainingConfig,
-}
 
 _ENUMS: dict[str, type[StrEnum]] = {
     "name": NetworkName,
@@ -150,6 +149,5 @@ _ENUMS: dict[str, type[StrEnum]] = {
 """The type of every field that is a choice; field names are unique among the parts."""
 
 
-def _build(part: type, values: dict[str, Any]) -> Any:  # Any: one of the parts, json values
-    typed = {key: _ENUMS[key](value) if key in _ENUMS else value for key, value in values.items()}
-    return part(**typed)
+def _typed(values: dict[str, Any]) -> dict[str, Any]:  # Any: json values
+    return {key: _ENUMS[key](value) if key in _ENUMS else value for key, value in values.items()}

@@ -10,8 +10,13 @@ ImageBatch = Float[Tensor, "batch 1 rows columns"]
 GuardedBatch = Float[Tensor, "batch 1 rows columns"]
 """HU, clipped to the guard range around the window."""
 FeatureMaps = Float[Tensor, "batch channels rows columns"]
+OutputMaps = Float[Tensor, "batch out_channels out_rows out_columns"]
+SkipMaps = Float[Tensor, "batch skip_channels out_rows out_columns"]
+AnyMaps = Float[Tensor, "_ _ _ _"]
+"""Maps among others of different sizes."""
 GateMaps = Float[Tensor, "batch gate_channels rows columns"]
 LogitBatch = Float[Tensor, "batch classes rows columns"]
+FineLogitBatch = Float[Tensor, "batch classes fine_rows fine_columns"]
 ProbabilityBatch = Float[Tensor, "batch classes rows columns"]
 LabelBatch = Int[Tensor, "batch rows columns"]
 ByteLabelBatch = UInt8[Tensor, "batch rows columns"]

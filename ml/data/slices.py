@@ -47,8 +47,10 @@ class SliceSampler:
         """
         count = slices or len(self)
         count = max(count // batch_size, 1) * batch_size
+        available = int(np.count_nonzero(self._chances))
+        numbers = np.arange(len(self))
         order = self.generator.choice(
-            len(self), size=count, p=self._chances, replace=count > np.count_nonzero(self._chances)
+            numbers, size=count, replace=count > available, p=self._chances
         )
         drawn = [self._slices[i] for i in order]
         return [drawn[i : i + batch_size] for i in range(0, count, batch_size)]

@@ -63,17 +63,17 @@ def score_case(
 
 
 def evaluate_phantoms(
-    checkpoint: Checkpoint, seeds: Sequence[int], thread_count: int
+    checkpoint: Checkpoint, specs: Sequence[PhantomSpec], thread_count: int
 ) -> list[CaseScore]:
-    """Contour full-size phantoms as a job would, and score every structure of every one."""
+    """Contour phantoms as a job would, and score every structure of every one."""
     predictor = Predictor(checkpoint, thread_count=thread_count)
     structures = structure_set(checkpoint.run_config.structure_set)
     scores: list[CaseScore] = []
-    for seed in seeds:
-        phantom = generate_phantom(PhantomSpec(seed=seed))
+    for spec in specs:
+        phantom = generate_phantom(spec)
         prediction = predictor.predict(phantom.volume)
         spacing = phantom.volume.geometry.spacing_mm
         scores += score_case(
-            f"phantom-{seed:06d}", prediction.labels, phantom.labels, spacing, structures
+            f"phantom-{spec.seed:06d}", prediction.labels, phantom.labels, spacing, structures
         )
     return scores

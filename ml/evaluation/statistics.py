@@ -1,7 +1,7 @@
 """Tables of many cases: means over what is finite, with counts of what is not."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ def summarize(scores: Sequence[CaseScore]) -> dict[str, Any]:  # Any: json
     return table
 
 
-def _spread(values: Sequence[float], worst: Any) -> dict[str, float | int]:  # Any: min or max
+def _spread(
+    values: Sequence[float], worst: Callable[[list[float]], float]
+) -> dict[str, float | int]:
     finite = [v for v in values if math.isfinite(v)]
     if not finite:
         return {"finite": 0}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ml.arrays import HuVolume, ImageVolume, LabelVolume
+from ml.arrays import CropVolume, HuVolume, LabelVolume
 from ml.checkpoint import Checkpoint
-from ml.networks.blocks import channels_last
 from ml.geometry import Volume
 from ml.inference.postprocessing import postprocess
 from ml.inference.quality import QualityWarning, Result, find_warnings
 from ml.inference.uncropping import Uncropper
+from ml.networks.blocks import channels_last
 from ml.preprocessing.crop import Crop, plan_crop
 from ml.structures import structure_set
 
@@ -109,7 +109,7 @@ class Predictor:
             yield min(1.0, part.stop / len(hu))
 
     @torch.inference_mode()
-    def _label_slices(self, images: ImageVolume, uncropper: Uncropper) -> LabelVolume:
+    def _label_slices(self, images: CropVolume, uncropper: Uncropper) -> LabelVolume:
         batch = torch.from_numpy(images)[:, None].to(self._device)
         return uncropper.labels(self._network(batch.to(memory_format=torch.channels_last)))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ml.arrays import LabelVolume
 from ml.preprocessing.crop import AxisMap, Crop
-from ml.tensors import LogitBatch
+from ml.tensors import FineLogitBatch, LogitBatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ def _axis_taps(axis: AxisMap, device: torch.device) -> AxisTaps:
     )
 
 
-def _interpolate(logits: LogitBatch, taps: AxisTaps, *, dim: int) -> LogitBatch:
+def _interpolate(logits: LogitBatch, taps: AxisTaps, *, dim: int) -> FineLogitBatch:
     share = taps.share[:, None] if dim == 2 else taps.share
     below = logits.index_select(dim, taps.lower)
     return torch.lerp(below, logits.index_select(dim, taps.upper), share)

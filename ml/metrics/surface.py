@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
-from ml.arrays import CoordinatesMm, AnyMask
+from ml.arrays import AnyMask, CoordinatesMm
 
 EQUATION_7_SHARE = 0.05
 """Linear interpolation of the 95th percentile of two numbers: 5 % of the smaller one."""
@@ -81,9 +82,11 @@ def measure_surfaces(a: AnyMask, b: AnyMask, spacing_mm: tuple[float, ...]) -> S
     # the box of both masks holds every surface voxel, so distances inside it are exact
     box = _box_of(a | b)
     surface_a, surface_b = surface_of(a[box]), surface_of(b[box])
-    to_a = ndimage.distance_transform_edt(~surface_a, sampling=spacing_mm)
-    to_b = ndimage.distance_transform_edt(~surface_b, sampling=spacing_mm)
-    return SurfaceDistances(a_to_b=to_b[surface_a], b_to_a=to_a[surface_b], empty_masks=0)
+    return SurfaceDistances(
+        a_to_b=_distance_to(surface_b, spacing_mm)[surface_a],
+        b_to_a=_distance_to(surface_a, spacing_mm)[surface_b],
+        empty_masks=0,
+    )
 
 
 def hausdorff95_mm(a: AnyMask, b: AnyMask, spacing_mm: tuple[float, ...]) -> float:
@@ -96,6 +99,12 @@ def surface_of(mask: AnyMask) -> AnyMask:
     padded = np.pad(mask, 1)
     inner = tuple(slice(1, -1) for _ in range(mask.ndim))
     return mask & np.logical_not(ndimage.binary_erosion(padded))[inner]
+
+
+def _distance_to(surface: AnyMask, spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
+    distances = np.zeros(surface.shape)
+    ndimage.distance_transform_edt(~surface, sampling=spacing_mm, distances=distances)
+    return distances
 
 
 def _box_of(mask: AnyMask) -> tuple[slice, ...]:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ml.tensors import ChannelWeights, FeatureMaps, GateMaps
+from ml.tensors import ChannelWeights, FeatureMaps, GateMaps, OutputMaps
 
 
 class ResidualBlock(nn.Module):
@@ -26,7 +26,7 @@ class ResidualBlock(nn.Module):
                 nn.BatchNorm2d(out_channels),
             )
 
-    def forward(self, features: FeatureMaps) -> FeatureMaps:
+    def forward(self, features: FeatureMaps) -> OutputMaps:
         """Return the rectified sum of shortcut and residual."""
         residual = F.relu(self.norm1(self.conv1(features)))
         residual = self.norm2(self.conv2(residual))

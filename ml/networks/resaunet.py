@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from ml.config import GatedInput, NetworkConfig
 from ml.networks.blocks import ChannelAttention, DoubleConv, ResidualBlock, initialize
-from ml.tensors import FeatureMaps, ImageBatch, LogitBatch
+from ml.tensors import AnyMaps, FeatureMaps, ImageBatch, LogitBatch, OutputMaps, SkipMaps
 
 SIZE_MULTIPLE = 32
 """Five halvings: rows and columns must be multiples of this."""
@@ -81,7 +81,7 @@ class ResNetEncoder(nn.Module):
             for i, count in enumerate(ENCODER_BLOCKS)
         )
 
-    def forward(self, images: ImageBatch) -> list[FeatureMaps]:
+    def forward(self, images: ImageBatch) -> list[AnyMaps]:
         """Return feature maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's size."""
         features = F.relu(self.norm(self.stem(images)))
         maps = [features]
@@ -109,7 +109,7 @@ class UpStage(nn.Module):
         )
         self.conv = DoubleConv(skip_channels + out_channels, out_channels)
 
-    def forward(self, below: FeatureMaps, skip: FeatureMaps) -> FeatureMaps:
+    def forward(self, below: FeatureMaps, skip: SkipMaps) -> OutputMaps:
         """Return features at the skip's size."""
         raised = self.up(below)
         if self.gated_input is GatedInput.SKIP:

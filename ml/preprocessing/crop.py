@@ -12,8 +12,9 @@ import numpy as np
 
 from ml.arrays import (
     CoordinatesMm,
+    CropLabelVolume,
+    CropVolume,
     HuVolume,
-    ImageVolume,
     Indices,
     LabelVolume,
     ResamplingMatrix,
@@ -48,11 +49,11 @@ class Crop:
         """How columns of the CT and of the crop meet."""
         return self._axis_map(axis=0)
 
-    def images(self, hu: HuVolume) -> ImageVolume:
+    def images(self, hu: HuVolume) -> CropVolume:
         """Return the network's input for slices of the volume, scaled to [0, 1]."""
         return window_to_unit(self.guarded_hu(hu), self.config)
 
-    def guarded_hu(self, hu: HuVolume) -> ImageVolume:
+    def guarded_hu(self, hu: HuVolume) -> CropVolume:
         """Return slices on the crop's grid in HU, clipped to the guard range.
 
         Bilinear; where the CT is finer than the crop the kernel widens to the crop's pixel, so
@@ -63,7 +64,7 @@ class Crop:
         above_air = clip_to_guard(window, self.config).astype(np.float32) - low
         return self.rows.weights @ above_air @ self.columns.weights.T + low
 
-    def labels(self, labels: LabelVolume) -> LabelVolume:
+    def labels(self, labels: LabelVolume) -> CropLabelVolume:
         """Return the nearest label at every pixel of the crop; background outside the image."""
         rows, columns = self.rows.nearest, self.columns.nearest
         picked = labels[:, np.maximum(rows, 0)[:, None], np.maximum(columns, 0)[None]]

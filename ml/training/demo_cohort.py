@@ -12,51 +12,62 @@ from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec, generate_phantom
 
 TRAINING_SEEDS_FROM = 10_000
+SMALL_SEEDS_FROM = 15_000
 VALIDATION_SEEDS_FROM = 20_000
 TEST_SEEDS_FROM = 30_000
-"""Seeds of the three parts lie far apart, so no phantom is in two."""
+"""Seeds of the parts lie far apart, so no phantom is in two."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoCohort:
     """How many phantoms each part has."""
 
-    training: int = 150
+    full: int = 80
+    """Training phantoms of 512 x 512 pixels."""
+    small: int = 80
+    """Training phantoms of 256 x 256 pixels: more anatomies for a third of the time each, and
+    coarser scans to learn from."""
     validation: int = 12
     test: int = 15
 
     @property
-    def training_seeds(self) -> range:
-        """Seeds the weights are found on."""
-        return range(TRAINING_SEEDS_FROM, TRAINING_SEEDS_FROM + self.training)
+    def training_specs(self) -> list[PhantomSpec]:
+        """Phantoms the weights are found on."""
+        return _specs(TRAINING_SEEDS_FROM, self.full) + _specs(
+            SMALL_SEEDS_FROM, self.small, PhantomTier.SMALL
+        )
 
     @property
-    def validation_seeds(self) -> range:
-        """Seeds the epoch is chosen on."""
-        return range(VALIDATION_SEEDS_FROM, VALIDATION_SEEDS_FROM + self.validation)
+    def validation_specs(self) -> list[PhantomSpec]:
+        """Phantoms the epoch is chosen on."""
+        return _specs(VALIDATION_SEEDS_FROM, self.validation)
 
     @property
-    def test_seeds(self) -> range:
-        """Seeds that played no part in finding the weights."""
-        return range(TEST_SEEDS_FROM, TEST_SEEDS_FROM + self.test)
+    def test_specs(self) -> list[PhantomSpec]:
+        """Phantoms that played no part in finding the weights."""
+        return _specs(TEST_SEEDS_FROM, self.test)
 
 
 def cache_phantoms(
-    seeds: Sequence[int], config: PreprocessingConfig, folder: Path, processes: int
+    specs: Sequence[PhantomSpec], config: PreprocessingConfig, folder: Path, processes: int
 ) -> list[Case]:
     """Return the cached crops of full-size phantoms, generating those that are missing."""
-    missing = [seed for seed in seeds if not (folder / patient_id(seed) / "case.json").exists()]
+    missing = [s for s in specs if not (folder / patient_id(s) / "case.json").exists()]
     # spawn, not fork: a caller may have started threads of its own
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         pool.map(partial(_cache_phantom, config=config, folder=folder), missing, chunksize=1)
-    return [open_case(folder / patient_id(seed)) for seed in seeds]
+    return [open_case(folder / patient_id(spec)) for spec in specs]
 
 
-def patient_id(seed: int) -> str:
-    """Name the phantom of a seed."""
-    return f"phantom-{seed:06d}"
+def patient_id(spec: PhantomSpec) -> str:
+    """Name a phantom by its seed."""
+    return f"phantom-{spec.seed:06d}"
 
 
-def _cache_phantom(seed: int, config: PreprocessingConfig, folder: Path) -> None:
-    phantom = generate_phantom(PhantomSpec(seed=seed, tier=PhantomTier.FULL))
-    cache_case(patient_id(seed), phantom.volume, phantom.labels, config, folder)
+def _specs(first: int, count: int, tier: PhantomTier = PhantomTier.FULL) -> list[PhantomSpec]:
+    return [PhantomSpec(seed=seed, tier=tier) for seed in range(first, first + count)]
+
+
+def _cache_phantom(spec: PhantomSpec, config: PreprocessingConfig, folder: Path) -> None:
+    phantom = generate_phantom(spec)
+    cache_case(patient_id(spec), phantom.volume, phantom.labels, config, folder)

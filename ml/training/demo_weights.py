@@ -9,6 +9,7 @@ import argparse
 import logging
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from ml.config import (
 )
 from ml.evaluation.evaluate import evaluate_phantoms
 from ml.evaluation.statistics import summarize
-from ml.phantom.cohort import GENERATOR_VERSION
+from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec
 from ml.structures import CERVIX
 from ml.training.demo_cohort import DemoCohort, cache_phantoms
 from ml.training.loop import TrainingData, train
@@ -71,7 +72,7 @@ def main() -> None:
     plan = DemoPlan(
         folder=arguments.folder,
         output=arguments.output,
-        cohort=DemoCohort(training=arguments.training_cases),
+        cohort=DemoCohort(full=arguments.full_cases, small=arguments.small_cases),
         config=demo_config(epochs=arguments.epochs, slices_per_epoch=arguments.slices_per_epoch),
         processes=arguments.processes,
         command=f"python -m ml.training.demo_weights {' '.join(sys.argv[1:])}",
@@ -109,8 +110,8 @@ def demo_config(*, epochs: int, slices_per_epoch: int) -> RunConfig:
 def _cohort_data(plan: DemoPlan) -> TrainingData:
     preprocessing, folder = plan.config.preprocessing, plan.folder / "cases"
     folder.mkdir(parents=True, exist_ok=True)
-    validation = cache_phantoms(plan.cohort.validation_seeds, preprocessing, folder, plan.processes)
-    training = cache_phantoms(plan.cohort.training_seeds, preprocessing, folder, plan.processes)
+    validation = cache_phantoms(plan.cohort.validation_specs, preprocessing, folder, plan.processes)
+    training = cache_phantoms(plan.cohort.training_specs, preprocessing, folder, plan.processes)
     lost = sum(case.lost_label_voxels for case in [*training, *validation])
     _logger.info(
         "%d + %d phantoms, %d label voxels lost by the crop", len(training), len(validation), lost
@@ -127,7 +128,7 @@ def _ship(plan: DemoPlan, state: TrainingState) -> None:
         weights=weights,
         sha256="",
     )
-    scores = evaluate_phantoms(checkpoint, plan.cohort.test_seeds, plan.processes)
+    scores = evaluate_phantoms(checkpoint, plan.cohort.test_specs, plan.processes)
     card = CheckpointCard(
         model_version=f"resaunet-demo-g{GENERATOR_VERSION}-e{state.epoch}",
         intended_use=INTENDED_USE,
@@ -154,11 +155,18 @@ def _data_facts(cohort: DemoCohort) -> dict[str, object]:
     return {
         "source": "synthetic phantoms of ml.phantom; no real patient",
         "generator_version": GENERATOR_VERSION,
-        "tier": "full",
-        "training_seeds": [cohort.training_seeds.start, cohort.training_seeds.stop - 1],
-        "validation_seeds": [cohort.validation_seeds.start, cohort.validation_seeds.stop - 1],
-        "test_seeds": [cohort.test_seeds.start, cohort.test_seeds.stop - 1],
+        "training": _seed_facts(cohort.training_specs),
+        "validation": _seed_facts(cohort.validation_specs),
+        "test": _seed_facts(cohort.test_specs),
     }
+
+
+def _seed_facts(specs: Sequence[PhantomSpec]) -> dict[str, list[int]]:
+    """Return the first and last seed of every tier."""
+    by_tier: dict[str, list[int]] = {}
+    for spec in specs:
+        by_tier.setdefault(spec.tier.value, []).append(spec.seed)
+    return {tier: [min(seeds), max(seeds)] for tier, seeds in by_tier.items()}
 
 
 def _halved(value: torch.Tensor) -> torch.Tensor:
@@ -175,7 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("stage", choices=[stage.value for stage in Stage])
     parser.add_argument("--folder", type=Path, default=Path("var/demo-weights"))
     parser.add_argument("--output", type=Path, default=demo_weights_path())
-    parser.add_argument("--training-cases", type=int, default=DemoCohort().training)
+    parser.add_argument("--full-cases", type=int, default=DemoCohort().full)
+    parser.add_argument("--small-cases", type=int, default=DemoCohort().small)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--slices-per-epoch", type=int, default=4000)
     parser.add_argument("--processes", type=int, default=2)

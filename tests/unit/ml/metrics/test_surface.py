@@ -1,0 +1,148 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.spatial.distance import cdist
+
+from ml.metrics.surface import hausdorff95_mm, measure_surfaces, surface_of
+
+THICK = (5.0, 1.0, 1.0)
+FINE = (3.0, 0.9766, 0.9766)
+CUBIC = (1.0, 1.0, 1.0)
+SHAPE = (24, 64, 64)
+
+
+def box(
+    z: tuple[int, int] = (6, 14), y: tuple[int, int] = (16, 36), x: tuple[int, int] = (16, 36)
+) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[slice(*z), slice(*y), slice(*x)] = True
+    return mask
+
+
+def joined(*masks: np.ndarray) -> np.ndarray:
+    return np.logical_or.reduce(masks)
+
+
+def ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    z, y, x = ((np.arange(n) - n // 2) * s for n, s in zip(SHAPE, spacing_mm, strict=True))
+    return z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None] ** 2 <= radius_mm**2
+
+
+STRAY_VOXEL = joined(box(), box((10, 11), (50, 51), (50, 51)))
+STRAY_ROD = joined(box(), box((2, 22), (50, 52), (50, 52)))
+masks = arrays(bool, (3, 5, 6))
+spacings = st.tuples(*[st.sampled_from([0.7, 1.0, 2.5, 5.0])] * 3)
+
+
+class TestOraclesOfFiveLibraries:
+    """Values measured with medpy (pooled), MetricsReloaded and MONAI (hd95)."""
+
+    @pytest.mark.parametrize(
+        ("other", "spacing", "pooled", "hd95", "hd100", "equation7"),
+        [
+            pytest.param(box(), THICK, 0, 0, 0, 0, id="identical"),
+            pytest.param(box(x=(19, 39)), THICK, 3, 3, 3, 3, id="shift x"),
+            pytest.param(box(z=(7, 15)), THICK, 5, 5, 5, 5, id="shift z"),
+            pytest.param(box(z=(6, 16)), THICK, 10, 10, 10, 9.95, id="two surplus slices"),
+            pytest.param(box(z=(6, 12)), THICK, 10, 10, 10, 9.95, id="two missing slices"),
+            pytest.param(STRAY_VOXEL, THICK, 0, 0, 21.213, 20.153, id="stray voxel"),
+            pytest.param(STRAY_ROD, THICK, 0, 21.932, 45.957, 43.659, id="stray rod"),
+            pytest.param(STRAY_ROD, FINE, 0, 21.419, 32.624, None, id="stray rod, fine"),
+            pytest.param(STRAY_ROD, CUBIC, 0, 21.424, 24, None, id="stray rod, cubic"),
+        ],
+    )
+    def test_a_box_against_another(self, other, spacing, pooled, hd95, hd100, equation7):
+        found = measure_surfaces(box(), other, spacing)
+
+        assert found.hausdorff95_pooled_mm() == pytest.approx(pooled, abs=5e-4)
+        assert found.hausdorff95_mm() == pytest.approx(hd95, abs=5e-4)
+        assert found.hausdorff100_mm() == pytest.approx(hd100, abs=5e-4)
+        if equation7 is not None:
+            assert found.hausdorff_equation7_mm() == pytest.approx(equation7, abs=5e-4)
+
+    @pytest.mark.parametrize(
+        ("spacing", "pooled", "hd95", "hd100"), [(THICK, 5, 5, 5), (FINE, 3.521, 3.580, 3.711)]
+    )
+    def test_a_ball_of_20_mm_against_one_of_17(self, spacing, pooled, hd95, hd100):
+        found = measure_surfaces(ball(20, spacing), ball(17, spacing), spacing)
+
+        assert found.hausdorff95_pooled_mm() == pytest.approx(pooled, abs=5e-4)
+        assert found.hausdorff95_mm() == pytest.approx(hd95, abs=5e-4)
+        assert found.hausdorff100_mm() == pytest.approx(hd100, abs=5e-4)
+
+
+class TestEmptyMasks:
+    def test_two_empty_masks_have_no_distance(self):
+        nothing = measure_surfaces(box() & False, box() & False, THICK)
+
+        assert math.isnan(nothing.hausdorff95_mm())
+        assert math.isnan(nothing.surface_dice(1.0))
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_one_empty_mask_is_infinitely_far(self, order):
+        found = measure_surfaces(*[box(), box() & False][::order], THICK)
+
+        distances = (
+            found.hausdorff95_mm(),
+            found.hausdorff95_pooled_mm(),
+            found.hausdorff100_mm(),
+            found.hausdorff_equation7_mm(),
+            found.average_mm(),
+        )
+        assert distances == (math.inf,) * 5
+        assert found.surface_dice(1.0) == 0
+
+
+class TestMeasures:
+    def test_average_and_surface_dice_by_hand(self):
+        a = np.zeros((1, 1, 8), bool)
+        b = a.copy()
+        a[0, 0, :2] = True
+        b[0, 0, :4] = True
+
+        found = measure_surfaces(a, b, (1.0, 1.0, 2.0))
+
+        assert sorted(found.a_to_b) == [0, 0]
+        assert sorted(found.b_to_a) == [0, 0, 2, 4]
+        assert found.average_mm() == pytest.approx(1)
+        assert found.surface_dice(2.0) == pytest.approx(5 / 6)
+
+    def test_the_arrays_border_is_surface(self):
+        assert surface_of(np.ones((3, 3, 3), bool)).sum() == 26
+
+    @given(a=masks, b=masks, spacing=spacings)
+    def test_distances_equal_those_of_all_pairs(self, a, b, spacing):
+        if not (a.any() and b.any()):
+            return
+        found = measure_surfaces(a, b, spacing)
+
+        pairs = cdist(np.argwhere(surface_of(a)) * spacing, np.argwhere(surface_of(b)) * spacing)
+        np.testing.assert_allclose(np.sort(found.a_to_b), np.sort(pairs.min(axis=1)), atol=1e-9)
+        np.testing.assert_allclose(np.sort(found.b_to_a), np.sort(pairs.min(axis=0)), atol=1e-9)
+
+    @given(a=masks, b=masks, spacing=spacings, axis=st.integers(0, 2))
+    def test_order_and_mirroring_play_no_part(self, a, b, spacing, axis):
+        expected = hausdorff95_mm(a, b, spacing)
+
+        turned = hausdorff95_mm(np.flip(b, axis), np.flip(a, axis), spacing)
+
+        np.testing.assert_equal(turned, expected)
+
+    @given(a=masks, b=masks, factor=st.sampled_from([0.5, 2.0, 4.0]))
+    def test_distances_scale_with_the_spacing(self, a, b, factor):
+        spacing = (3.0, 1.0, 1.5)
+        scaled = tuple(s * factor for s in spacing)
+
+        np.testing.assert_allclose(
+            hausdorff95_mm(a, b, scaled), factor * hausdorff95_mm(a, b, spacing)
+        )
+
+    @given(a=masks, b=masks)
+    def test_the_95th_percentile_is_at_most_the_largest_distance(self, a, b):
+        found = measure_surfaces(a, b, CUBIC)
+
+        assert not found.hausdorff95_mm() > found.hausdorff100_mm()
