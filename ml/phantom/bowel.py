@@ -1,5 +1,6 @@
 """Small bowel, colon and sigmoid: what fills the cavity and resembles the structures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from ml.phantom.anatomy import Anatomy
 from ml.phantom.grid import Field, Grid, common, cut, grown, join
 from ml.phantom.organs import Organs, rectum_course
-from ml.phantom.shapes import Point, tube
+from ml.phantom.shapes import Number, Point, tube
 from ml.phantom.soft_tissue import SoftTissue
 from ml.phantom.vessels import Vessels
 
@@ -85,7 +86,7 @@ def _left_colon(grid: Grid, rng: np.random.Generator) -> Field:
     return _tube(grid, path, [13, 14, 14])
 
 
-def _tube(grid: Grid, path: list[np.ndarray], radii: list[float]) -> Field:
+def _tube(grid: Grid, path: list[np.ndarray], radii: Sequence[Number]) -> Field:
     nodes = np.asarray(path)
     reach = max(radii) + 6
     points: tuple[Point, ...] = tuple((float(x), float(y), float(z)) for x, y, z in nodes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.phantom.shapes import Distances, Point, Points, Solid, smooth_union
+from ml.phantom.shapes import Distances, Number, Point, Points, Solid, smooth_union
 
 OUTSIDE = np.float32(999.0)
 """Distance given to samples a solid was never evaluated at."""
@@ -126,7 +126,7 @@ def to_scanner(placement: Placement, points: np.ndarray) -> np.ndarray:
 def smooth_noise(
     rng: np.random.Generator,
     axes_mm: tuple[np.ndarray, np.ndarray, np.ndarray],
-    knot_mm: float,
+    knot_mm: Number,
 ) -> np.ndarray:
     """Return unit-variance noise of Gaussian correlation, the same at a place on any lattice."""
     limits = ((-340.0, 340.0), (-340.0, 340.0), (-200.0, 280.0))
@@ -157,7 +157,7 @@ def spread(field: Field, box: Box) -> Distances:
     return result
 
 
-def join(fields: Sequence[Field], crease_mm: float = 0.0) -> Field:
+def join(fields: Sequence[Field], crease_mm: Number = 0.0) -> Field:
     """Return the union of solids on the box that holds all of them."""
     box = (_hull(fields, 0), _hull(fields, 1), _hull(fields, 2))
     result = spread(fields[0], box)
@@ -167,7 +167,7 @@ def join(fields: Sequence[Field], crease_mm: float = 0.0) -> Field:
     return Field(box=box, distances=result)
 
 
-def cut(field: Field, others: Sequence[Field], margin_mm: float = 0.0) -> Field:
+def cut(field: Field, others: Sequence[Field], margin_mm: Number = 0.0) -> Field:
     """Return a solid without others grown by a margin."""
     result = field.distances
     for other in others:
@@ -183,7 +183,7 @@ def common(field: Field, others: Sequence[Field]) -> Field:
     return Field(box=field.box, distances=result)
 
 
-def grown(field: Field, margin_mm: float) -> Field:
+def grown(field: Field, margin_mm: Number) -> Field:
     """Return a solid dilated (or, below 0, eroded) by a margin."""
     return Field(box=field.box, distances=field.distances - np.float32(margin_mm))
 
@@ -192,6 +192,6 @@ def _hull(fields: Sequence[Field], axis: int) -> slice:
     return slice(min(f.box[axis].start for f in fields), max(f.box[axis].stop for f in fields))
 
 
-def _weights(axis: np.ndarray, knots: np.ndarray, knot_mm: float) -> np.ndarray:
+def _weights(axis: np.ndarray, knots: np.ndarray, knot_mm: Number) -> np.ndarray:
     raw = np.exp(-0.5 * ((axis[:, None] - knots[None, :]) / (0.7 * knot_mm)) ** 2)
     return raw / np.sqrt((raw * raw).sum(axis=1, keepdims=True))

@@ -12,9 +12,12 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 Distances = Float32[np.ndarray, "slices rows columns"]
+FinerDistances = Float32[np.ndarray, "fine_slices fine_rows fine_columns"]
 Coordinates = Float32[np.ndarray, "#slices #rows #columns"]
-NodeValues = Float[np.ndarray, "nodes values"]
-Point = tuple[float, float, float]
+NodeValues = Float[np.ndarray, "_ values"]
+Number = int | float
+"""Anatomical constants are written as whole numbers; beartype keeps int and float apart."""
+Point = tuple[Number, Number, Number]
 HalfAxis = Coordinates | np.float32
 
 
@@ -30,13 +33,15 @@ class Points:
 Solid = Callable[[Points], Distances]
 
 
-def sphere(points: Points, centre: Point, radius: float) -> Distances:
+def sphere(points: Points, centre: Point, radius: Number) -> Distances:
     """Return the distance to a ball."""
     dx, dy, dz = _offset(points, centre)
     return np.sqrt(dx * dx + dy * dy + dz * dz) - np.float32(radius)
 
 
-def superellipsoid(points: Points, centre: Point, radii: Point, exponent: float = 2.0) -> Distances:
+def superellipsoid(
+    points: Points, centre: Point, radii: Point, exponent: Number = 2.0
+) -> Distances:
     """Return the radial distance to an ellipsoid, boxier with a growing exponent."""
     dx, dy, dz = _offset(points, centre)
     e = np.float32(exponent)
@@ -50,7 +55,7 @@ def superellipsoid(points: Points, centre: Point, radii: Point, exponent: float 
 
 
 def superellipse(
-    dx: Coordinates, dy: Coordinates, half_x: HalfAxis, half_y: HalfAxis, exponent: float
+    dx: Coordinates, dy: Coordinates, half_x: HalfAxis, half_y: HalfAxis, exponent: Number
 ) -> Distances:
     """Return the in-plane radial distance to a superellipse whose half axes may vary by slice."""
     e = np.float32(exponent)
@@ -60,7 +65,7 @@ def superellipse(
 
 
 def capsule(
-    points: Points, start: Point, end: Point, radius: float, end_radius: float | None = None
+    points: Points, start: Point, end: Point, radius: Number, end_radius: Number | None = None
 ) -> Distances:
     """Return the distance to a rounded rod whose radius runs evenly from start to end."""
     r0, r1 = radius, radius if end_radius is None else end_radius
@@ -73,20 +78,24 @@ def capsule(
 
 
 def tube(
-    points: Points, path: Sequence[Point], radii: Sequence[float], steps: int = 3
+    points: Points, path: Sequence[Point], radii: Sequence[Number], steps: int = 3
 ) -> Distances:
-    """Return the distance to a Catmull-Rom curve through path with a radius at every node."""
-    nodes = catmull_rom(np.column_stack([np.asarray(path, float), radii]), steps)
-    result: Distances | None = None
-    for a, b in pairwise(nodes):
-        part = capsule(points, _point(a), _point(b), float(a[3]), float(b[3]))
-        result = part if result is None else np.minimum(result, part, out=result)
-    if result is None:
+    """Return the distance to a Catmull-Rom curve through path with a radius at every node.
+
+    Raises:
+        ValueError: fewer than two nodes.
+    """
+    if len(path) < 2:
         raise ValueError("a tube has at least two nodes")
+    nodes = catmull_rom(np.column_stack([np.asarray(path, float), radii]), steps)
+    result = capsule(points, _point(nodes[0]), _point(nodes[1]), nodes[0, 3], nodes[1, 3])
+    for a, b in pairwise(nodes[1:]):
+        part = capsule(points, _point(a), _point(b), a[3], b[3])
+        np.minimum(result, part, out=result)
     return result
 
 
-def triangle(points: Points, a: Point, b: Point, c: Point, half_thickness: float) -> Distances:
+def triangle(points: Points, a: Point, b: Point, c: Point, half_thickness: Number) -> Distances:
     """Return the distance to a rounded triangular plate.
 
     Reference: unsigned distance of a triangle after I. Quilez, "Distance functions".
@@ -101,14 +110,14 @@ def triangle(points: Points, a: Point, b: Point, c: Point, half_thickness: float
     return np.sqrt(np.where(inside < 2, to_edges, to_plane)) - np.float32(half_thickness)
 
 
-def smooth_union(a: Distances, b: Distances, radius: float) -> Distances:
+def smooth_union(a: Distances, b: Distances, radius: Number) -> Distances:
     """Return the union of two solids with the crease filled over the given radius."""
     k = np.float32(radius)
     h = np.maximum(k - np.abs(a - b), 0) / k
     return np.minimum(a, b) - h * h * k * np.float32(0.25)
 
 
-def smooth_subtract(a: Distances, b: Distances, radius: float) -> Distances:
+def smooth_subtract(a: Distances, b: Distances, radius: Number) -> Distances:
     """Return a without b with the edge rounded over the given radius."""
     return -smooth_union(-a, b, radius)
 
@@ -132,10 +141,11 @@ def catmull_rom(nodes: NodeValues, steps: int) -> NodeValues:
     return np.array(rows)
 
 
-def _radial(level: Distances, length: Distances, smallest_radius: float) -> Distances:
+def _radial(level: Distances, length: Distances, smallest_radius: Number) -> Distances:
     # At the very centre both are 0; there the nearest surface is one small radius away.
     safe = np.maximum(level, np.float32(1e-3))
-    return np.maximum(length * (1 - 1 / safe), (safe - 1) * np.float32(smallest_radius * 4))
+    away = np.maximum(length, np.float32(smallest_radius * 1e-3))
+    return np.maximum(away * (1 - 1 / safe), (safe - 1) * np.float32(smallest_radius * 4))
 
 
 def _offset(points: Points, origin: Point) -> tuple[Coordinates, Coordinates, Coordinates]:

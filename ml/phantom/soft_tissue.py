@@ -8,6 +8,8 @@ from ml.phantom.anatomy import Anatomy
 from ml.phantom.grid import Field, Grid, common, cut, join, smooth_noise
 from ml.phantom.shapes import (
     Distances,
+    Number,
+    Point,
     Points,
     smooth_union,
     superellipse,
@@ -128,7 +130,7 @@ def _septa(
     ray = np.maximum(ray, np.maximum(p.z - 45, envelope + 3))
     pockets = (np.float32(1.75) - patches) * 6
     sheets = np.minimum(np.minimum(first, second), np.minimum(pockets, ray))
-    # The wall right beside the cavity (obturator internus, abdominal wall) stays whole.
+    # The wall right beside the cavity (inner obturator muscle, abdominal wall) stays whole.
     return np.maximum(sheets, np.float32(9) - cavity)
 
 
@@ -155,7 +157,7 @@ def _ischioanal_fossa(grid: Grid) -> Field:
     return grid.evaluate((-90, -80, -120), (90, 124, 54), solid)
 
 
-def _pair(grid: Grid, path: tuple[tuple[int, int, int], ...], radii: tuple[float, ...]) -> Field:
+def _pair(grid: Grid, path: tuple[Point, ...], radii: tuple[Number, ...]) -> Field:
     xs, ys, zs = zip(*path, strict=True)
     reach = max(radii)
     low = (-max(xs) - reach, min(ys) - reach, min(zs) - reach)

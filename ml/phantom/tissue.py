@@ -12,7 +12,7 @@ from ml.phantom.anatomy import Anatomy, RectalContent
 from ml.phantom.bowel import Bowel
 from ml.phantom.grid import Box, Field, Grid, common, grown, smooth_noise
 from ml.phantom.organs import Organs, rectum_axis_y
-from ml.phantom.shapes import Distances
+from ml.phantom.shapes import Distances, FinerDistances
 from ml.phantom.skeleton import Skeleton
 from ml.phantom.soft_tissue import SoftTissue
 from ml.phantom.vessels import Vessels
@@ -104,8 +104,8 @@ class Painter:
         target += cover * (value - target)
 
 
-def upsample(values: Distances, factor: int) -> Distances:
-    """Return values on pixels half the size, linearly between the centres; 1 changes nothing."""
+def upsample(values: Distances, factor: int) -> FinerDistances:
+    """Return values on pixels half the size (factor 2, linear) or as they are (factor 1)."""
     if factor == 1:
         return values
     for axis in (1, 2):

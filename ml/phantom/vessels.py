@@ -6,7 +6,7 @@ import numpy as np
 
 from ml.phantom.anatomy import Anatomy
 from ml.phantom.grid import Field, Grid, join
-from ml.phantom.shapes import Point, Points, superellipsoid, tube
+from ml.phantom.shapes import Distances, Point, Points, superellipsoid, tube
 
 EXTERNAL = ((31, 2, 100), (42, -16, 78), (50, -32, 56), (58, -45, 30), (65, -54, 8), (69, -60, -20))
 THIGH = ((69, -60, -20), (71, -58, -60), (74, -46, -120), (76, -30, -220))
@@ -84,7 +84,7 @@ def _side_paths(sign: int, top: float, rng: np.random.Generator) -> dict[str, tu
 
 
 def _bent(
-    path: tuple[tuple[int, int, int], ...],
+    path: tuple[Point, ...],
     fork: np.ndarray,
     sway: np.ndarray,
     rng: np.random.Generator,
@@ -143,7 +143,7 @@ def _node(grid: Grid, spot: np.ndarray, radius: float, elongation: float) -> Fie
     low = tuple(c - r for c, r in zip(centre, radii, strict=True))
     high = tuple(c + r for c, r in zip(centre, radii, strict=True))
 
-    def solid(p: Points) -> np.ndarray:
+    def solid(p: Points) -> Distances:
         return superellipsoid(p, centre, radii)
 
     return grid.evaluate((low[0], low[1], low[2]), (high[0], high[1], high[2]), solid)
