@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
+from services.core.repositories.leases import Claim
 from services.core.unit_of_work import UnitOfWork
 from tests.fakes import FakeJobQueue
 
@@ -37,3 +38,20 @@ class Api:
             rows = [*uow.series.page(1), *uow.contour_jobs.page(1)]
         folders = list(incoming.iterdir()) if incoming.exists() else []
         return not rows and not folders and not self.stored_files()
+
+
+def finish_job(api: Api) -> Claim:
+    """Do to the newest job what a worker does."""
+    job_id = api.queue.resource_ids[-1]
+    storage = api.app.state.dependencies.storage
+    with api.unit_of_work() as uow:
+        claim = uow.leases.claim(job_id, owner="worker", seconds=60)
+        assert claim is not None
+        with storage.staging() as folder:
+            (folder / "result").mkdir()
+            (folder / "result" / "rtstruct.dcm").write_bytes(b"RTSTRUCT")
+            storage.publish_result(folder / "result", job_id)
+        outcome = {"volumes_ml": {"Bladder": 1.5}, "warnings": [], "model_version": "demo"}
+        assert uow.leases.succeed(claim, outcome)
+        uow.commit()
+    return claim

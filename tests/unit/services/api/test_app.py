@@ -1,0 +1,243 @@
+"""What every route has in common: problem details, correlation ids, health and a description."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from services.api.contour_jobs.schemas import ContourJobResponse
+from services.api.correlation import SAFE_ID
+from services.api.problems import PROBLEM_MEDIA_TYPE, PROBLEMS
+from services.api.series.schemas import PostedSeriesResponse, SeriesResponse
+from services.core.errors import DatabaseUnavailableError, ServiceError, StorageFullError
+from services.core.queue import QueueName
+from services.core.tables import WorkerHeartbeat
+from tests.factories.api import Api
+from tests.factories.uploads import FORM, make_form, make_series
+
+pytestmark = pytest.mark.anyio
+
+
+def failing_with(api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("services.api.series.service.SeriesService.page", fail)
+
+
+class TestProblems:
+    @pytest.mark.parametrize(
+        ("method", "path", "status", "code"),
+        [
+            ("GET", "/nothing", 404, "not_found"),
+            ("PUT", "/v1/series", 405, "method_not_allowed"),
+            ("GET", "/v1/series/not-a-uuid", 422, "validation_error"),
+        ],
+    )
+    async def test_the_frameworks_own_errors_are_problems(
+        self, api: Api, method: str, path: str, status: int, code: str
+    ) -> None:
+        response = await api.client.request(method, path)
+        problem = response.json()
+        assert (response.status_code, problem["code"]) == (status, code)
+        assert response.headers["Content-Type"] == PROBLEM_MEDIA_TYPE
+        assert problem.keys() == {
+            "type", "title", "status", "detail", "instance", "code", "context", "correlation_id",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("error", "status", "code"),
+        [
+            (RuntimeError("secret DOE^JANE"), 500, "internal_error"),
+            (ServiceError("an error nobody listed"), 500, "internal_error"),
+            (IntegrityError("secret", {}, Exception()), 500, "internal_error"),
+            (OperationalError("secret", {}, Exception()), 503, "database_unavailable"),
+            (PoolTimeoutError("secret"), 503, "database_unavailable"),
+            (DatabaseUnavailableError("away"), 503, "database_unavailable"),
+            (StorageFullError("full"), 507, "storage_full"),
+        ],
+    )  # fmt: skip
+    async def test_failures_say_nothing_they_should_not(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str
+    ) -> None:
+        failing_with(api, monkeypatch, error)
+        response = await api.client.get("/v1/series")
+        assert (response.status_code, response.json()["code"]) == (status, code)
+        assert "secret" not in response.text
+        assert response.json()["correlation_id"] == response.headers["X-Correlation-ID"]
+        assert ("Retry-After" in response.headers) == (status == 503)
+
+    async def test_a_full_storage_keeps_no_row(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise StorageFullError("full")
+
+        monkeypatch.setattr("services.core.storage.FilesystemStorage.publish_series", fail)
+        for route in ("/v1/series", "/v1/autocontour"):
+            response = await api.client.post(
+                route, content=make_form(make_series()), headers={"Content-Type": FORM}
+            )
+            assert (response.status_code, response.json()["code"]) == (507, "storage_full")
+        assert api.is_empty()
+        assert not api.queue.messages
+
+    async def test_a_sender_that_left_is_no_failure_of_the_service(
+        self, api: Api, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        async def send(_: object) -> None:
+            pytest.fail("there is nobody to answer")
+
+        scope: dict[str, Any] = {
+            "type": "http", "method": "POST", "path": "/v1/series", "raw_path": b"/v1/series",
+            "query_string": b"", "headers": [(b"content-type", FORM.encode())],
+            "http_version": "1.1", "scheme": "http", "server": ("api", 80), "root_path": "",
+        }  # fmt: skip
+        await api.app(scope, receive, send)
+        (line,) = request_lines(caplog)
+        assert line["status"] == 499
+        assert api.is_empty()
+
+
+class TestCorrelation:
+    @pytest.mark.parametrize("sent", ["from-the-tps", "0123_abc-XYZ"])
+    async def test_a_safe_id_is_kept(self, api: Api, sent: str) -> None:
+        response = await api.client.get("/health/live", headers={"X-Correlation-ID": sent})
+        assert response.headers["X-Correlation-ID"] == sent
+
+    @pytest.mark.parametrize("sent", ["", "short", "a" * 65, "DOE^JANE 1234", "x" * 8 + "{}"])
+    async def test_any_other_is_replaced(self, api: Api, sent: str) -> None:
+        response = await api.client.get("/health/live", headers={"X-Correlation-ID": sent})
+        assert response.headers["X-Correlation-ID"] != sent
+        assert SAFE_ID.fullmatch(response.headers["X-Correlation-ID"])
+
+    async def test_log_lines_carry_it_and_no_name(
+        self, api: Api, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await api.client.get("/patients/DOE^JANE", headers={"X-Correlation-ID": "from-the-tps"})
+        (line,) = request_lines(caplog)
+        assert line["correlation_id"] == "from-the-tps"
+        assert (line["route"], line["status"]) == ("unmatched", 404)
+        assert "DOE" not in str(line)
+
+
+def request_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [line for line in lines if line["event"] == "request"]
+
+
+def heartbeat(**values: object) -> WorkerHeartbeat:
+    defaults: dict[str, object] = {
+        "name": "w1", "queue": QueueName.INFERENCE, "device": "cpu", "software_version": "1",
+        "weights_loaded": True, "model_version": "demo", "weights_sha256": "0" * 64,
+    }  # fmt: skip
+    return WorkerHeartbeat(**(defaults | values))
+
+
+async def ready(api: Api, *workers: WorkerHeartbeat) -> tuple[int, dict[str, Any]]:
+    with api.unit_of_work() as uow:
+        for worker in workers:
+            uow.workers.report(worker)
+        uow.commit()
+    response = await api.client.get("/health/ready")
+    return response.status_code, response.json()
+
+
+class TestHealth:
+    async def test_live_asks_nobody(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        api.queue.is_down = True
+        (api.data_dir / "cervicontour.sqlite").unlink()
+        response = await api.client.get("/health/live")
+        assert (response.status_code, response.json()["status"]) == (200, "live")
+
+    async def test_ready_with_a_worker_that_holds_the_weights(self, api: Api) -> None:
+        status, body = await ready(api, heartbeat())
+        assert (status, body["status"]) == (200, "ready")
+        assert all(check["ok"] for check in body["checks"].values())
+        assert [worker["name"] for worker in body["workers"]] == ["w1"]
+
+    @pytest.mark.parametrize(
+        ("workers", "missing"),
+        [
+            ([], {"inference_worker", "weights"}),
+            ([heartbeat(queue=QueueName.TRAINING)], {"inference_worker", "weights"}),
+            ([heartbeat(weights_loaded=False)], {"weights"}),
+        ],
+    )
+    async def test_not_ready_without_one(
+        self, api: Api, workers: list[WorkerHeartbeat], missing: set[str]
+    ) -> None:
+        status, body = await ready(api, *workers)
+        assert (status, body["status"]) == (503, "not_ready")
+        assert {name for name, check in body["checks"].items() if not check["ok"]} == missing
+
+    async def test_not_ready_without_the_broker(self, api: Api) -> None:
+        api.queue.is_down = True
+        status, body = await ready(api, heartbeat())
+        assert status == 503
+        assert body["checks"]["broker"] == {"ok": False, "detail": "the broker does not answer"}
+        assert body["checks"]["database"]["ok"]
+
+    async def test_not_ready_without_the_storage(self, api: Api) -> None:
+        (api.data_dir / "incoming").write_bytes(b"in the way")
+        status, body = await ready(api, heartbeat())
+        assert status == 503
+        assert not body["checks"]["storage"]["ok"]
+
+    async def test_not_ready_without_tables(self, api: Api) -> None:
+        with api.unit_of_work() as uow:
+            uow.commit()
+        for path in api.data_dir.glob("cervicontour.sqlite*"):
+            path.write_bytes(b"")
+        response = await api.client.get("/health/ready")
+        assert response.status_code == 503
+        assert not response.json()["checks"]["database"]["ok"]
+
+
+class TestDescription:
+    async def test_the_page_needs_nothing_from_outside(self, api: Api) -> None:
+        page = await api.client.get("/docs")
+        assert page.status_code == 200
+        assert "://" not in page.text
+        for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"):
+            assert f"/docs-assets/{name}" in page.text
+            asset = await api.client.get(f"/docs-assets/{name}")
+            assert (asset.status_code, len(asset.content) > 1000) == (200, True)
+
+    async def test_every_route_is_described_with_its_failures(self, api: Api) -> None:
+        schema = (await api.client.get("/openapi.json")).json()
+        documented: set[str] = set()
+        for path, operations in schema["paths"].items():
+            for method, operation in operations.items():
+                assert operation["summary"], (method, path)
+                assert operation["tags"], (method, path)
+                assert operation["description"], (method, path)
+                documented |= codes_of(operation)
+                assert "internal_error" in codes_of(operation)
+        outside = {"not_found", "method_not_allowed", "bad_request"}
+        assert documented | outside == set(PROBLEMS), "every code belongs to a route"
+        assert "HTTPValidationError" not in schema["components"]["schemas"]
+
+    @pytest.mark.parametrize("model", [SeriesResponse, PostedSeriesResponse, ContourJobResponse])
+    def test_examples_are_complete(self, model: type[BaseModel]) -> None:
+        (example,) = model.model_json_schema()["examples"]
+        assert example.keys() == model.model_fields.keys()
+        assert model.model_validate(example)
+
+
+def codes_of(operation: dict[str, Any]) -> set[str]:
+    codes: set[str] = set()
+    for status, response in operation["responses"].items():
+        problem = response["content"].get(PROBLEM_MEDIA_TYPE) if "content" in response else None
+        if problem is None:
+            continue
+        assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
+        for code, example in problem["examples"].items():
+            assert example["value"]["status"] == int(status) == PROBLEMS[code].status
+            codes.add(code)
+    return codes
