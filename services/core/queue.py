@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from services.core.errors import QueueUnavailableError
@@ -20,7 +20,7 @@ VISIBILITY_TIMEOUT_SECONDS = 12 * 3600
 lost worker, so this is longer than any job."""
 
 POLLING_SECONDS = 0.2
-"""How often the filesystem transport looks for messages."""
+"""How often a worker looks into the folder for messages."""
 
 FILESYSTEM_SCHEME = "filesystem://"
 
@@ -118,9 +118,9 @@ def create_celery(broker_url: str, broker_dir: Path) -> "Celery":
     from celery import Celery  # noqa: PLC0415
     from kombu import Queue  # noqa: PLC0415
 
-    app = Celery("cervicontour", broker=broker_url, set_as_current=False)
+    app = Celery("cervicontour", set_as_current=False)
     app.conf.update(
-        broker_transport_options=_transport_options(broker_url, broker_dir),
+        **_broker(broker_url, broker_dir),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # a worker outlives any pause of its broker
         task_queues=[Queue(name.value) for name in QueueName],
@@ -136,21 +136,25 @@ def create_celery(broker_url: str, broker_dir: Path) -> "Celery":
     return app
 
 
-def _transport_options(broker_url: str, broker_dir: Path) -> dict[str, Any]:  # Any: kombu's bag
+def _broker(broker_url: str, broker_dir: Path) -> dict[str, object]:
     if broker_url.startswith(FILESYSTEM_SCHEME):
-        messages, control = broker_dir / "messages", broker_dir / "control"
-        for folder in (messages, control):
-            folder.mkdir(parents=True, exist_ok=True)
+        broker_dir.mkdir(parents=True, exist_ok=True)
         return {
-            "data_folder_in": str(messages),
-            "data_folder_out": str(messages),
-            "control_folder": str(control),
-            "polling_interval": POLLING_SECONDS,
+            "broker_url": "folder",  # a host name, for without :// the transport below counts
+            "broker_transport": "services.core.folder_broker:FolderTransport",
+            "broker_transport_options": {
+                "folder": str(broker_dir),
+                "polling_interval": POLLING_SECONDS,
+            },
+            "worker_enable_remote_control": False,  # needs broadcasts; rows do what it would do
         }
     return {
-        "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
-        "socket_timeout": SOCKET_TIMEOUT_SECONDS,
-        "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
-        "unacked_restore_throttle": 1,
-        "max_retries": 0,  # else a send tries for 6 s while the server is down, 18 s if frozen
+        "broker_url": broker_url,
+        "broker_transport_options": {
+            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+            "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
+            "unacked_restore_throttle": 1,
+            "max_retries": 0,  # else a send tries for 6 s while the server is down, 8 s if frozen
+        },
     }

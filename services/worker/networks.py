@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ml.arrays import LabelVolume
 from ml.geometry import Volume
-from ml.structures import CERVIX, StructureSet
+from ml.structures import StructureSet, structure_set
 from services.core.errors import ServiceError
 from services.core.lifecycle import JobErrorCode
 
@@ -121,7 +121,7 @@ def load_network(options: NetworkOptions) -> LoadedNetwork:
     )
     return LoadedNetwork(
         predictor=_MemoryGuard(predictor, options.batch_size, torch.OutOfMemoryError),
-        structures=CERVIX,
+        structures=structure_set(checkpoint.run_config.structure_set),
         model_version=checkpoint.card.model_version,
         weights_sha256=checkpoint.sha256,
     )

@@ -18,7 +18,7 @@ class TestCeleryQueue:
 
         queue.send(MESSAGE)
 
-        (file,) = (tmp_path / "messages").iterdir()
+        (file,) = tmp_path.iterdir()
         sent = json.loads(file.read_text())
         assert sent["headers"]["task"] == "contour_job.run"
         assert sent["headers"]["argsrepr"] == repr([str(MESSAGE.resource_id)])
@@ -28,8 +28,8 @@ class TestCeleryQueue:
         CeleryQueue(create_celery("filesystem://", tmp_path)).check()
 
     def test_a_folder_that_is_gone_is_unavailable(self, tmp_path: Path) -> None:
-        queue = CeleryQueue(create_celery("filesystem://", tmp_path))
-        (tmp_path / "messages").rmdir()
+        queue = CeleryQueue(create_celery("filesystem://", tmp_path / "broker"))
+        (tmp_path / "broker").rmdir()
 
         with pytest.raises(QueueUnavailableError):
             queue.send(MESSAGE)

@@ -1,0 +1,64 @@
+"""A Celery broker in a folder, one file a message, for the embedded stack.
+
+kombu's own filesystem transport shows messages while they are being written: a worker that reads
+one then dies of a JSONDecodeError (seen in our integration tests), and its bindings, kept in
+files, have the same race. Here a message appears and is taken by a rename, and bindings stay in
+memory: every process declares the same few queues.
+"""
+
+from pathlib import Path
+from queue import Empty
+from time import time_ns
+from typing import Any
+from uuid import uuid4
+
+from kombu.transport import virtual
+from kombu.utils.json import dumps, loads
+
+
+class FolderChannel(virtual.Channel):
+    """Queues as files <time>_<uuid>.<queue>.msg; the oldest is next."""
+
+    @property
+    def _folder(self) -> Path:
+        client: Any = self.connection.client  # Any: kombu's connection is untyped
+        return Path(client.transport_options["folder"])
+
+    def _put(self, queue: str, message: dict[str, Any], **_options: object) -> None:  # Any: kombu's
+        name = f"{time_ns():020d}_{uuid4()}.{queue}.msg"
+        unfinished = self._folder / f"{name}.part"
+        unfinished.write_text(dumps(message))
+        unfinished.rename(self._folder / name)
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ARG002 (kombu's signature)
+        for path in self._messages(queue):
+            taken = path.with_suffix(".taken")
+            try:
+                path.rename(taken)
+            except FileNotFoundError:  # another worker was faster
+                continue
+            message = loads(taken.read_text())
+            taken.unlink()
+            return message
+        raise Empty
+
+    def _purge(self, queue: str) -> int:
+        messages = self._messages(queue)
+        for path in messages:
+            path.unlink(missing_ok=True)
+        return len(messages)
+
+    def _size(self, queue: str) -> int:
+        return len(self._messages(queue))
+
+    def _messages(self, queue: str) -> list[Path]:
+        return sorted(self._folder.glob(f"*.{queue}.msg"))
+
+
+class FolderTransport(virtual.Transport):
+    """Transport of such channels; Celery finds it by name (broker_transport)."""
+
+    Channel = FolderChannel
+    default_port = 0
+    driver_type = "folder"
+    driver_name = "folder"

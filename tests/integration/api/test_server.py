@@ -1,0 +1,128 @@
+"""The API as a real server process, with a real worker behind it."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import httpx
+import pytest
+
+from services.core.lifecycle import JobState
+from services.embedded.children import Child
+from tests.factories.uploads import BOUNDARY, FORM, encode, make_form, make_slice
+from tests.integration.deployment import SIZE, Deployment, wait_until
+
+MAX_UPLOAD_BYTES = 32 << 20
+ANSWER_SECONDS = 30.0
+
+
+def make_ct(count: int) -> dict[str, bytes]:
+    return {f"IM{n}": encode(make_slice(n, SIZE)) for n in range(1, count + 1)}
+
+
+def post(client: httpx.Client, count: int, **headers: str) -> httpx.Response:
+    return client.post(
+        "/v1/autocontour",
+        content=make_form(make_ct(count)),
+        headers={"Content-Type": FORM, **headers},
+    )
+
+
+@pytest.fixture(scope="module")
+def client(deployment: Deployment) -> Iterator[httpx.Client]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--factory", "services.api.main:create_app"]
+    server = Child(
+        "api",
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        deployment.environment | {"CERVICONTOUR_MAX_UPLOAD_BYTES": str(MAX_UPLOAD_BYTES)},
+        deployment.root / "api.log",
+    )
+    address = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=address, trust_env=False, timeout=ANSWER_SECONDS) as client:
+
+        def is_up() -> bool:
+            server.check()
+            try:
+                return client.get("/health/live").is_success
+            except httpx.TransportError:
+                return False
+
+        try:
+            wait_until(is_up)
+            yield client
+        finally:
+            server.stop(10)
+
+
+def incoming_bytes(deployment: Deployment) -> int:
+    return sum(p.stat().st_size for p in (deployment.root / "incoming").rglob("*.part"))
+
+
+def has_incoming(deployment: Deployment) -> bool:
+    folder = deployment.root / "incoming"
+    return folder.exists() and any(folder.iterdir())
+
+
+def test_a_series_comes_back_as_an_rtstruct(deployment: Deployment, client: httpx.Client) -> None:
+    made = post(client, 3)
+    assert made.status_code == 202
+    worker = deployment.start_worker("api")
+    try:
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready"), ready.text
+        job = deployment.wait_for(UUID(made.json()["job"]["id"]), JobState.SUCCEEDED)
+    finally:
+        worker.stop(10)
+    shown = client.get(made.headers["Location"]).json()
+    assert shown["correlation_id"] == made.headers["X-Correlation-ID"] == job.correlation_id
+    rtstruct = client.get(shown["links"]["rtstruct"])
+    assert rtstruct.headers["Content-Type"] == "application/dicom"
+    assert rtstruct.content[128:132] == b"DICM"
+
+
+def test_one_key_at_the_same_moment_makes_one_job(client: httpx.Client) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(
+            pool.map(lambda _: post(client, 4, **{"Idempotency-Key": "together"}), range(6))
+        )
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["job"]["id"] for answer in answers}) == 1
+    assert len({answer.json()["series"]["id"] for answer in answers}) == 1
+    series_id = answers[0].json()["series"]["id"]
+    jobs = client.get("/v1/contour-jobs", params={"series_id": series_id}).json()["items"]
+    assert len(jobs) == 1
+    client.post(jobs[0]["links"]["cancel"])
+
+
+def test_a_sender_that_hangs_up_leaves_nothing(
+    deployment: Deployment, client: httpx.Client
+) -> None:
+    body = make_form({"a": bytes(8 << 20)})
+    head = (
+        f"POST /v1/series HTTP/1.1\r\nHost: api\r\nContent-Type: {FORM}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as sender:
+        sender.sendall(head.encode() + body[: 6 << 20])
+        wait_until(lambda: incoming_bytes(deployment) > 4 << 20)
+    wait_until(lambda: not has_incoming(deployment))
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_the_refusal_of_too_many_bytes_reaches_its_sender(
+    deployment: Deployment, client: httpx.Client, *, is_announced: bool
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield make_form({"a": b""}).removesuffix(f"\r\n--{BOUNDARY}--\r\n".encode())
+        for _ in range(48):
+            yield bytes(1 << 20)
+
+    content = bytes(MAX_UPLOAD_BYTES + 1) if is_announced else chunks()
+    response = client.post("/v1/series", content=content, headers={"Content-Type": FORM})
+    assert (response.status_code, response.json()["code"]) == (413, "too_many_bytes")
+    wait_until(lambda: not has_incoming(deployment))

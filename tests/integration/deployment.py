@@ -1,0 +1,168 @@
+"""The service on one pair of database and broker, driven by a test."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import redis
+import sqlalchemy as sa
+
+from services.core.database import create_database_engine, create_sessions
+from services.core.lifecycle import JobState
+from services.core.queue import CeleryQueue, JobQueue, QueueName, TaskName, create_celery
+from services.core.storage import FilesystemStorage, slice_name
+from services.core.tables import ContourJob, WorkerHeartbeat
+from services.core.unit_of_work import UnitOfWork
+from services.embedded.children import Child
+from services.embedded.supervisor import worker_command
+from tests.factories.rows import make_series
+from tests.factories.uploads import encode, make_slice
+from tests.integration.slow_worker import GATE_VARIABLE, Gate
+
+WORKER_APP = "tests.integration.slow_worker"
+SLICES = 3
+SIZE = 32
+PATIENCE_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+LEASE_SECONDS = 4.0
+
+SHORT_TIMES = {
+    "CERVICONTOUR_LEASE_SECONDS": str(LEASE_SECONDS),
+    "CERVICONTOUR_HEARTBEAT_SECONDS": "0.3",
+    "CERVICONTOUR_SWEEP_SECONDS": "0.5",
+    "CERVICONTOUR_RESEND_SECONDS": "1.5",
+    "CERVICONTOUR_WORKER_SILENT_SECONDS": "5",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """A database that was migrated, and a broker."""
+
+    database_url: str
+    broker_url: str
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """Rows, storage and broker of one pair, and the workers a test starts on them."""
+
+    root: Path
+    pair: Pair
+    engine: sa.Engine = field(init=False)
+    storage: FilesystemStorage = field(init=False)
+    gate: Gate = field(init=False)
+    queue: JobQueue = field(init=False)
+    unit_of_work: Callable[[], UnitOfWork] = field(init=False)
+    workers: list[Child] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.engine = create_database_engine(self.pair.database_url)
+        self.storage = FilesystemStorage(self.root)
+        self.gate = Gate(self.root / "gate")
+        self.queue = CeleryQueue(create_celery(self.pair.broker_url, self.root / "broker"))
+        sessions = create_sessions(self.engine)
+        self.unit_of_work = lambda: UnitOfWork(sessions, self.queue)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Settings of every process of the deployment."""
+        return {
+            **os.environ,
+            **SHORT_TIMES,
+            "CERVICONTOUR_DATA_DIR": str(self.root),
+            "CERVICONTOUR_DATABASE_URL": self.pair.database_url,
+            "CERVICONTOUR_BROKER_URL": self.pair.broker_url,
+            GATE_VARIABLE: str(self.root / "gate"),
+            "OMP_NUM_THREADS": "1",
+            # Children write no coverage, whose start would slow each of them down.
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+
+    @property
+    def has_folder_of_messages(self) -> bool:
+        return self.pair.broker_url.startswith("filesystem")
+
+    def start_worker(self, name: str = "first", **variables: str) -> Child:
+        """An inference worker that has reported its network as loaded."""
+        log_path = self.root / f"worker-{name}.log"
+        command = worker_command(WORKER_APP, QueueName.INFERENCE, name)
+        worker = Child(name, command, self.environment | variables, log_path)
+        self.workers.append(worker)
+
+        def is_ready() -> bool:
+            worker.check()
+            return any(w.weights_loaded and w.name.endswith(name) for w in self.heartbeats())
+
+        wait_until(is_ready)
+        return worker
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+        self.engine.dispose()
+
+    def heartbeats(self) -> list[WorkerHeartbeat]:
+        with self.unit_of_work() as uow:
+            return uow.workers.seen_within(5)
+
+    def post_job(
+        self, *, hold: bool = False, poison: bool = False, send: bool = True, max_attempts: int = 3
+    ) -> UUID:
+        """A committed job on a stored series of three slices."""
+        with self.unit_of_work() as uow, self.storage.staging() as folder:
+            for number in range(1, SLICES + 1):
+                slice_bytes = encode(make_slice(number, SIZE))
+                (folder / slice_name(number)).write_bytes(slice_bytes)
+            series, _ = uow.series.get_or_create(make_series())
+            self.storage.publish_series(folder, series.id)
+            job = uow.contour_jobs.add(
+                series.id, correlation_id=f"request-{uuid4().hex[:8]}", max_attempts=max_attempts
+            )
+            if hold:
+                self.gate.hold(job.id)
+            if poison:
+                self.gate.poison(job.id)
+            if send:
+                uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+            uow.commit()
+        return job.id
+
+    def job(self, job_id: UUID) -> ContourJob:
+        with self.unit_of_work() as uow:
+            return uow.contour_jobs.get(job_id)
+
+    def wait_for(self, job_id: UUID, state: JobState) -> ContourJob:
+        """The job once it is in a state; fails at once when it ended in another."""
+
+        def is_there() -> bool:
+            job = self.job(job_id)
+            assert job.state is state or not job.state.is_terminal, (job.state, job.error_detail)
+            return job.state is state
+
+        wait_until(is_there)
+        return self.job(job_id)
+
+    def wait_for_start(self, job_id: UUID, starts: int = 1) -> None:
+        """Return once the network has the job for the given time."""
+        wait_until(lambda: len(self.gate.processes_of(job_id)) >= starts)
+
+    def lose_all_messages(self) -> None:
+        """What a Redis without persistence does when it restarts."""
+        if self.has_folder_of_messages:
+            for message in (self.root / "broker").iterdir():
+                message.unlink(missing_ok=True)  # a worker may take it at this moment
+            return
+        with redis.Redis.from_url(self.pair.broker_url) as client:
+            client.flushdb()
+
+
+def wait_until(is_done: Callable[[], bool]) -> None:
+    last_try = time.monotonic() + PATIENCE_SECONDS
+    while not is_done():
+        assert time.monotonic() < last_try, "it did not happen in time"
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,160 @@
+"""What one worker does with jobs, on both pairs."""
+
+from uuid import UUID
+
+import pydicom
+import pytest
+
+from services.core.errors import StoredFilesMissingError
+from services.core.lifecycle import JobErrorCode, JobState
+from services.core.queue import Message, QueueName, TaskName
+from tests.integration.deployment import SLICES, Deployment
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _worker(deployment: Deployment):
+    worker = deployment.start_worker()
+    yield
+    worker.stop(grace_seconds=5)
+
+
+def ring_twice(deployment: Deployment, job_id: UUID, times: int) -> None:
+    for _ in range(times):
+        deployment.queue.send(
+            Message(queue=QueueName.INFERENCE, task=TaskName.CONTOUR_JOB_RUN, resource_id=job_id)
+        )
+
+
+def test_a_job_ends_in_an_rtstruct_and_its_facts(deployment: Deployment) -> None:
+    job_id = deployment.post_job()
+
+    job = deployment.wait_for(job_id, JobState.SUCCEEDED)
+
+    assert (job.attempt, job.progress) == (1, 1.0)
+    assert job.volumes_ml == {"Bladder": 1.0}
+    assert [warning["code"] for warning in job.warnings] == ["no_pelvis"]
+    assert job.model_version == "test-network"
+    assert job.weights_sha256 == "0" * 64
+    assert job.seconds is not None
+    assert {"reading", "contouring", "contouring_network", "writing", "total"} <= job.seconds.keys()
+    rtstruct = pydicom.dcmread(deployment.storage.rtstruct_path(job_id))
+    assert rtstruct.Modality == "RTSTRUCT"
+    assert {len(roi.ContourSequence) for roi in rtstruct.ROIContourSequence} == {SLICES}
+
+
+def test_the_log_tells_the_request_and_no_patient(deployment: Deployment) -> None:
+    job_id = deployment.post_job()
+    job = deployment.wait_for(job_id, JobState.SUCCEEDED)
+
+    log = (deployment.root / "worker-first.log").read_text()
+
+    lines = [line for line in log.splitlines() if str(job_id) in line and "job succeeded" in line]
+    assert len(lines) == 1
+    assert job.correlation_id in lines[0]
+    assert TaskName.CONTOUR_JOB_RUN in lines[0]
+    assert "DOE" not in log
+    assert "4711" not in log
+
+
+def test_the_network_stays_loaded_between_jobs(deployment: Deployment) -> None:
+    jobs = [deployment.post_job() for _ in range(3)]
+    for job_id in jobs:
+        deployment.wait_for(job_id, JobState.SUCCEEDED)
+
+    assert len({deployment.gate.processes_of(job_id)[0] for job_id in jobs}) == 1
+
+
+def test_the_worker_tells_the_truth_about_itself(deployment: Deployment) -> None:
+    (worker,) = deployment.heartbeats()
+
+    assert worker.name == "inference@first"
+    assert worker.queue is QueueName.INFERENCE
+    assert worker.weights_loaded
+    assert worker.model_version == "test-network"
+
+
+def test_many_messages_start_a_job_once(deployment: Deployment) -> None:
+    job_id = deployment.post_job(hold=True)
+    deployment.wait_for_start(job_id)
+    ring_twice(deployment, job_id, 5)
+    deployment.gate.release(job_id)
+    deployment.wait_for(job_id, JobState.SUCCEEDED)
+    ring_twice(deployment, job_id, 2)
+    deployment.wait_for(deployment.post_job(), JobState.SUCCEEDED)  # behind all of them
+
+    assert deployment.job(job_id).attempt == 1
+    assert len(deployment.gate.processes_of(job_id)) == 1
+
+
+def test_a_running_job_can_be_cancelled(deployment: Deployment) -> None:
+    job_id = deployment.post_job(hold=True)
+    deployment.wait_for_start(job_id)
+
+    with deployment.unit_of_work() as uow:
+        uow.contour_jobs.request_cancel(job_id)
+        uow.commit()
+
+    deployment.wait_for(job_id, JobState.CANCELLED)
+    with pytest.raises(StoredFilesMissingError):
+        deployment.storage.rtstruct_path(job_id)
+
+
+def test_a_queued_job_that_was_cancelled_never_starts(deployment: Deployment) -> None:
+    first = deployment.post_job(hold=True)
+    deployment.wait_for_start(first)
+    second = deployment.post_job()
+    with deployment.unit_of_work() as uow:
+        uow.contour_jobs.request_cancel(second)
+        uow.commit()
+    deployment.gate.release(first)
+    deployment.wait_for(deployment.post_job(), JobState.SUCCEEDED)
+
+    assert deployment.job(second).state is JobState.CANCELLED
+    assert deployment.gate.processes_of(second) == []
+
+
+def test_a_row_whose_message_was_never_sent_runs(deployment: Deployment) -> None:
+    job_id = deployment.post_job(send=False)  # the API died between commit and send
+
+    assert deployment.wait_for(job_id, JobState.SUCCEEDED).attempt == 1
+
+
+def test_queued_jobs_outlive_the_loss_of_all_messages(deployment: Deployment) -> None:
+    first = deployment.post_job(hold=True)
+    deployment.wait_for_start(first)
+    waiting = [deployment.post_job() for _ in range(3)]
+
+    deployment.lose_all_messages()
+    deployment.gate.release(first)
+
+    for job_id in [first, *waiting]:
+        assert deployment.wait_for(job_id, JobState.SUCCEEDED).attempt == 1
+        assert len(deployment.gate.processes_of(job_id)) == 1
+
+
+def test_a_series_that_cannot_be_read_fails_with_its_code(deployment: Deployment) -> None:
+    first = deployment.post_job(hold=True)
+    deployment.wait_for_start(first)
+    broken, missing = deployment.post_job(), deployment.post_job()
+    folder = deployment.storage.series_folder(deployment.job(broken).series_id)
+    (folder / "00002.dcm").unlink()
+    (folder / "00003.dcm").unlink()
+    deployment.storage.delete_series(deployment.job(missing).series_id)
+    deployment.gate.release(first)
+
+    failed = deployment.wait_for(broken, JobState.FAILED)
+    assert failed.error_code == "single_slice"
+    failed = deployment.wait_for(missing, JobState.FAILED)
+    assert failed.error_code == JobErrorCode.STORED_FILES_MISSING
+
+
+def test_a_job_that_kills_its_process_fails_and_the_worker_goes_on(
+    deployment: Deployment,
+) -> None:
+    poisoned = deployment.post_job(poison=True, max_attempts=2)
+
+    failed = deployment.wait_for(poisoned, JobState.FAILED)
+
+    assert failed.error_code == JobErrorCode.WORKER_LOST
+    assert failed.attempt == 2
+    deployment.wait_for(deployment.post_job(), JobState.SUCCEEDED)

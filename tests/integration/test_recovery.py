@@ -1,0 +1,107 @@
+"""Workers and servers that die, freeze or stop in the middle of a job, on both pairs."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from services.core.lifecycle import JobErrorCode, JobState
+from services.embedded.children import Child
+from tests.integration.deployment import Deployment, wait_until
+from tests.integration.servers import Servers
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_stays(deployment: Deployment) -> Iterator[None]:
+    yield
+    while deployment.workers:
+        deployment.workers.pop().kill()
+
+
+def stop(worker: Child) -> None:
+    os.killpg(worker.pid, signal.SIGSTOP)
+
+
+def go_on(worker: Child) -> None:
+    os.killpg(worker.pid, signal.SIGCONT)
+
+
+def test_a_job_whose_worker_was_killed_succeeds_once(deployment: Deployment) -> None:
+    worker = deployment.start_worker("killed")
+    job_id = deployment.post_job(hold=True)
+    deployment.wait_for_start(job_id)
+
+    worker.kill()
+    deployment.gate.release(job_id)
+    assert deployment.job(job_id).state is JobState.RUNNING
+    deployment.start_worker("returned")
+
+    job = deployment.wait_for(job_id, JobState.SUCCEEDED)
+    assert job.attempt == 2
+    assert len(deployment.gate.processes_of(job_id)) == 2
+    assert deployment.storage.rtstruct_path(job_id).is_file()
+
+
+def test_a_worker_frozen_past_its_lease_changes_nothing(deployment: Deployment) -> None:
+    frozen = deployment.start_worker("frozen")
+    job_id = deployment.post_job(hold=True)
+    deployment.wait_for_start(job_id)
+    stop(frozen)
+    deployment.gate.release(job_id)
+    deployment.start_worker("second")
+    job = deployment.wait_for(job_id, JobState.SUCCEEDED)
+    result = deployment.storage.rtstruct_path(job_id).read_bytes()
+
+    go_on(frozen)
+    log = deployment.root / "worker-frozen.log"
+    wait_until(lambda: "lease lost" in log.read_text())
+
+    later = deployment.job(job_id)
+    assert (later.attempt, later.finished_at) == (2, job.finished_at)
+    assert deployment.storage.rtstruct_path(job_id).read_bytes() == result
+
+
+def test_a_worker_asked_to_stop_ends_its_job_and_signs_off(deployment: Deployment) -> None:
+    worker = deployment.start_worker("polite")
+    job_id = deployment.post_job(hold=True)
+    deployment.wait_for_start(job_id)
+
+    worker.ask_to_stop()
+    deployment.gate.release(job_id)
+
+    wait_until(lambda: not worker.is_running)
+    assert deployment.job(job_id).state is JobState.SUCCEEDED
+    assert "inference@polite" not in [w.name for w in deployment.heartbeats()]
+
+
+def test_a_job_past_its_time_limit_fails(deployment: Deployment) -> None:
+    deployment.start_worker("strict", CERVICONTOUR_JOB_TIME_LIMIT_SECONDS="1")
+    job_id = deployment.post_job(hold=True)
+
+    job = deployment.wait_for(job_id, JobState.FAILED)
+
+    assert job.error_code == JobErrorCode.TIME_LIMIT
+    deployment.wait_for(deployment.post_job(), JobState.SUCCEEDED)
+
+
+def test_a_redis_that_was_killed_loses_no_job(
+    deployment: Deployment, request: pytest.FixtureRequest
+) -> None:
+    if deployment.has_folder_of_messages:
+        pytest.skip("a folder of messages has no server to kill")
+    servers: Servers = request.getfixturevalue("servers")
+    if servers.own_redis is None:
+        pytest.skip("the Redis server is not ours to kill")
+    deployment.start_worker("patient")
+    first = deployment.post_job(hold=True)
+    deployment.wait_for_start(first)
+
+    servers.own_redis.kill()
+    second = deployment.post_job()
+    assert deployment.job(second).published_at is None
+    servers.own_redis.start()
+    deployment.gate.release(first)
+
+    for job_id in (first, second):
+        assert deployment.wait_for(job_id, JobState.SUCCEEDED).attempt == 1
