@@ -1,5 +1,6 @@
 """The API's composition root: `uvicorn --factory services.api.main:create_app`."""
 
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
@@ -61,6 +62,8 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         configure_logging(settings.log_level)
+        # Its lines quote whole addresses; the middleware writes one without for every request.
+        logging.getLogger("uvicorn.access").disabled = True
         engine = create_database_engine(settings.database_url.get_secret_value())
         sessions = create_sessions(engine)
         jobs = queue or CeleryQueue(
