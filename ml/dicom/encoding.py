@@ -5,7 +5,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -72,6 +71,10 @@ PARSE_ERRORS = (
 from these). A failing disk raises OSError, which is not the sender's fault and passes."""
 
 
+ByteStream = io.BufferedReader | io.BytesIO
+"""A file, or an inflated data set."""
+
+
 class MalformedFileError(Exception):
     """A file that should be DICOM cannot be read as DICOM."""
 
@@ -88,7 +91,7 @@ class PixelElement:
     """False for Float and Double Float Pixel Data."""
 
 
-def open_dataset(path: Path) -> tuple[BinaryIO, Dataset]:
+def open_dataset(path: Path) -> tuple[ByteStream, Dataset]:
     """Return a stream at the first data element, and the file meta information.
 
     A file without preamble gets the transfer syntax that its first element shows.
@@ -107,7 +110,7 @@ def open_dataset(path: Path) -> tuple[BinaryIO, Dataset]:
         raise
 
 
-def _enter_dataset(stream: BinaryIO) -> tuple[BinaryIO, Dataset]:
+def _enter_dataset(stream: ByteStream) -> tuple[ByteStream, Dataset]:
     head = stream.read(MAGIC_OFFSET + len(MAGIC))
     if head[MAGIC_OFFSET:] != MAGIC:
         stream.seek(0)
@@ -134,7 +137,7 @@ def _enter_dataset(stream: BinaryIO) -> tuple[BinaryIO, Dataset]:
     return io.BytesIO(inflated), meta
 
 
-def read_elements(stream: BinaryIO, syntax: str, keywords: tuple[str, ...]) -> Dataset:
+def read_elements(stream: ByteStream, syntax: str, keywords: tuple[str, ...]) -> Dataset:
     """Return the named top-level elements, unconverted, and leave the stream at the pixels.
 
     Raises:
@@ -152,7 +155,7 @@ def read_elements(stream: BinaryIO, syntax: str, keywords: tuple[str, ...]) -> D
         raise MalformedFileError(f"{type(error).__name__}: {error}") from error
 
 
-def find_pixel_element(stream: BinaryIO, syntax: str) -> PixelElement | None:
+def find_pixel_element(stream: ByteStream, syntax: str) -> PixelElement | None:
     """Describe the pixel element at the stream's position; None where the data set ends first."""
     order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
     head = stream.read(8)
@@ -173,7 +176,7 @@ def find_pixel_element(stream: BinaryIO, syntax: str) -> PixelElement | None:
 
 
 def measure_pixels(
-    stream: BinaryIO, element: PixelElement, syntax: str, native_bytes: int
+    stream: ByteStream, element: PixelElement, syntax: str, native_bytes: int
 ) -> int | None:
     """Return how many bytes of pixel data are there; None if some of them are missing."""
     if syntax in NATIVE_SYNTAXES:
@@ -220,7 +223,7 @@ def raw_value(dataset: Dataset, keyword: str) -> bytes:
     return value
 
 
-def _measure_fragments(stream: BinaryIO, *, ends_with_marker: bool) -> int | None:
+def _measure_fragments(stream: ByteStream, *, ends_with_marker: bool) -> int | None:
     """Walk the items after the offset table; None unless a delimiter follows whole fragments."""
     start = stream.tell()
     fragment_bytes, tail = 0, b""

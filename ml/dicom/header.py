@@ -212,7 +212,8 @@ class _Values:
             values = (math.nan,)
         if words and (len(values) != count or not all(map(math.isfinite, values))):
             self.malformed.add(keyword)
-            return (0.0,) * count
+        if keyword in self.malformed:
+            return (0.0,) * count  # there is a value, if a bad one: it is not missing
         return values or None
 
     def number(self, keyword: str) -> float | None:

@@ -1,5 +1,6 @@
 """From the stored pixels of one image to Hounsfield units."""
 
+import warnings
 from contextlib import closing
 from typing import Any
 
@@ -9,13 +10,14 @@ from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 
 from ml.arrays import HuSlice
-from ml.dicom.encoding import NATIVE_SYNTAXES, PARSE_ERRORS, open_dataset
+from ml.dicom.codestream import find_codestream_size, first_fragment
+from ml.dicom.encoding import JPEG_SYNTAXES, NATIVE_SYNTAXES, PARSE_ERRORS, open_dataset
 from ml.dicom.errors import DicomErrorCode
 from ml.dicom.header import ImageHeader
 from ml.dicom.image_rules import refusal
 
 _HU_RANGE = np.iinfo(np.int16)
-_DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError)
+_DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError, UserWarning)
 """Decoder plug-ins' own errors arrive as RuntimeError."""
 
 
@@ -79,15 +81,23 @@ def _decode(header: ImageHeader, value: bytes) -> NDArray[np.integer]:
         "pixel_keyword": "PixelData",
     }
     try:
-        array, _ = decoder.as_array(value, **options)
+        if header.transfer_syntax_uid in JPEG_SYNTAXES:
+            _check_codestream(header, value)
+        with warnings.catch_warnings():
+            # pydicom only warns where an RLE segment is longer than the image
+            warnings.filterwarnings("error", message=".*non-conformant padding")
+            array, _ = decoder.as_array(value, **options)
     except _DECODE_ERRORS as error:
         raise refusal(
             DicomErrorCode.PIXELS_TRUNCATED, "pixel data is damaged: it cannot be decoded", [header]
         ) from error
-    if array.shape != (header.rows, header.columns) or array.dtype.itemsize != 2:
-        raise refusal(
-            DicomErrorCode.PIXEL_FORMAT_UNSUPPORTED,
-            "the compressed image is not what its header says",
-            [header],
-        )
     return array
+
+
+def _check_codestream(header: ImageHeader, value: bytes) -> None:
+    size = find_codestream_size(first_fragment(value))
+    expected = (header.rows, header.columns, header.pixel_format.samples_per_pixel)
+    if size is None or (size.rows, size.columns, size.components) != expected:
+        raise ValueError("the codestream holds another image than its header says")
+    if not 8 < size.precision <= 16:
+        raise ValueError(f"{size.precision} bits in a sample do not fill two bytes")

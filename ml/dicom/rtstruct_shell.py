@@ -8,19 +8,27 @@ invents (manufacturer, institution, label, descriptions) is replaced.
 import contextlib
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID
 from rt_utils import ds_helper
 from rt_utils.rtstruct import RTStruct
 
-from ml.dicom.encoding import open_dataset, raw_text, raw_value, read_elements
+from ml.dicom.encoding import (
+    PARSE_ERRORS,
+    MalformedFileError,
+    open_dataset,
+    raw_text,
+    raw_value,
+    read_elements,
+)
 from ml.dicom.errors import DicomError, DicomErrorCode
 from ml.dicom.series import SeriesIndex
 from ml.structures import Structure
@@ -145,51 +153,55 @@ def _copy_identity(dataset: Dataset, series: SeriesIndex, *, is_ascii: bool) -> 
     for keyword in keywords:
         if keyword in dataset:
             delattr(dataset, keyword)
-    stream, meta = open_dataset(series.instances[0].path)
-    with closing(stream):
-        syntax = raw_text(meta, "TransferSyntaxUID")[0]
-        source = read_elements(stream, syntax, ("SpecificCharacterSet", *keywords))
     del dataset.SpecificCharacterSet  # rt-utils assumes Latin 1
-    if is_ascii:
-        _copy_values(dataset, source, ("SpecificCharacterSet", *keywords))
-    else:
-        dataset.SpecificCharacterSet = "ISO_IR 192"
-        _copy_values(dataset, _to_utf8(source, series), keywords)
+    first = series.instances[0]
+    try:
+        source = _read_identity(first.path, ("SpecificCharacterSet", *keywords))
+        if not is_ascii:
+            source = _to_utf8(source)
+        for keyword in ("SpecificCharacterSet", *keywords):
+            if raw_value(source, keyword):
+                dataset[keyword] = source.get_item(keyword)
+    except (MalformedFileError, UserWarning, *PARSE_ERRORS) as error:
+        raise DicomError(
+            DicomErrorCode.INVALID_VALUE,
+            "patient or study attributes cannot be read",
+            sop_instance_uids=[first.sop_instance_uid],
+            file_names=[first.name],
+        ) from error
     for keyword in _COPIED_TYPE_2:
         if keyword not in dataset:
             setattr(dataset, keyword, "")
 
 
-def _copy_values(target: Dataset, source: Dataset, keywords: Iterable[str]) -> None:
-    for keyword in keywords:
-        if raw_value(source, keyword):
-            target[keyword] = source.get_item(keyword)
+def _read_identity(path: Path, keywords: tuple[str, ...]) -> Dataset:
+    stream, meta = open_dataset(path)
+    with closing(stream):
+        syntax = raw_text(meta, "TransferSyntaxUID")[0]
+        return read_elements(stream, syntax, keywords)
 
 
-def _to_utf8(source: Dataset, series: SeriesIndex) -> Dataset:
-    """Return the elements as text.
+def _to_utf8(source: Dataset) -> Dataset:
+    """Return the elements as UTF-8 bytes.
 
     Raises:
-        DicomError: INVALID_VALUE, where bytes do not belong to the declared character set.
+        UserWarning: bytes that do not belong to the declared character set.
+        one of PARSE_ERRORS: an unknown character set.
     """
-    decoded = Dataset()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # pydicom warns where it puts replacement characters
-            for element in source:
-                text = "\\".join(map(str, element.value)) if element.VM > 1 else str(element.value)
-                decoded[element.tag] = DataElement(
-                    element.tag, element.VR, text.encode("utf-8"), already_converted=True
-                )
-    except (UserWarning, ValueError, LookupError) as error:
-        first = series.instances[0]
-        raise DicomError(
-            DicomErrorCode.INVALID_VALUE,
-            "patient or study attributes do not follow their character set",
-            sop_instance_uids=[first.sop_instance_uid],
-            file_names=[first.name],
-        ) from error
-    return decoded
+    encoded = Dataset()
+    encoded.SpecificCharacterSet = "ISO_IR 192"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # pydicom warns where it puts replacement characters
+        for element in source:
+            if element.keyword == "SpecificCharacterSet":
+                continue
+            values = element.value if element.VM > 1 else [element.value]
+            text = "\\".join(map(str, values)).encode()
+            padded = text + b" " * (len(text) % 2)
+            encoded[element.tag] = RawDataElement(
+                element.tag, element.VR, len(padded), padded, 0, True, True
+            )
+    return encoded
 
 
 def _stand_in(series: SeriesIndex, number: int) -> Dataset:
@@ -208,7 +220,7 @@ def _stand_in(series: SeriesIndex, number: int) -> Dataset:
 
 
 @contextlib.contextmanager
-def _contained():  # noqa: ANN202  # a context manager's type says nothing
+def _contained() -> Iterator[None]:
     """Keep rt-utils' prints, and its use of what pydicom 4 removes, to itself."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore", DeprecationWarning)

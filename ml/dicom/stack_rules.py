@@ -150,10 +150,11 @@ def _check_is_even(stack: Sequence[ImageHeader], along: CoordinatesMm) -> None:
     if np.all((slices_wide >= 2) & (remainders <= SLICE_SPACING_TOLERANCE_MM)):
         raise refusal(
             DicomErrorCode.MISSING_SLICES,
-            f"{int((slices_wide - 1).sum())} slices are missing between those sent",
+            "slices are missing between those sent",
             offenders,
             {
                 "slice_spacing_mm": round(usual, 4),
+                "missing_slices": int((slices_wide - 1).sum()),
                 "gaps": [
                     {
                         "after_sop_instance_uid": stack[i].sop_instance_uid,
