@@ -21,13 +21,13 @@ ByteVolume = UInt8[np.ndarray, "slices rows columns"]
 ImageVolume = Float32[np.ndarray, "slices rows columns"]
 CropVolume = Float32[np.ndarray, "slices crop_rows crop_columns"]
 CropLabelVolume = UInt8[np.ndarray, "slices crop_rows crop_columns"]
-PointsMm = Float[np.ndarray, "points 3"]
-"""Points in patient LPS millimetres, x y z."""
+PointsMm = Float[np.ndarray, "_ 3"]
+"""Points in patient LPS millimetres, x y z; lists of several lengths may meet in one call."""
 CoordinatesMm = Float[np.ndarray, "_"]
 """One patient coordinate of every row, column or slice."""
 PositionMask = Bool[np.ndarray, "_"]
-PixelPoints = Float[np.ndarray, "points 2"]
-"""In-plane positions as (column, row), integers at pixel centres."""
+PixelPoints = Float[np.ndarray, "_ 2"]
+"""In-plane positions as (column, row), integers at pixel centres; any count, as above."""
 VectorMm = Float[np.ndarray, "3"]
 Indices = Int[np.ndarray, "_"]
 """Whole-number positions along one axis."""
