@@ -33,3 +33,5 @@ Indices = Int[np.ndarray, "_"]
 """Whole-number positions along one axis."""
 ResamplingMatrix = Float32[np.ndarray, "out_positions in_positions"]
 """Weights of one axis' resampling; every row belongs to one output position."""
+ByteVolumeOfFours = UInt8[np.ndarray, "slices half_rows half_columns 4"]
+"""Every 2 x 2 block of a slice."""

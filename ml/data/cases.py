@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.arrays import ByteVolume, LabelVolume
+from ml.arrays import ByteVolume, ByteVolumeOfFours, LabelVolume
 from ml.config import PreprocessingConfig
 from ml.geometry import Volume
 from ml.preprocessing.crop import plan_crop
@@ -62,3 +62,33 @@ def open_case(folder: Path) -> Case:
         spacing_mm=tuple(facts["spacing_mm"]),
         lost_label_voxels=facts["lost_label_voxels"],
     )
+
+
+def coarsen_case(case: Case, folder: Path) -> None:
+    """Write a copy with half the rows and columns to `folder/patient_id`.
+
+    Images become means of 2 x 2 pixels, labels the middle of the four; where two labels hold two
+    pixels each, a checkerboard decides, so that borders keep their place on average.
+    """
+    target = folder / case.patient_id
+    target.mkdir(parents=True, exist_ok=True)
+    fours = _fours(case.images).astype(np.float32)
+    np.save(target / "images.npy", np.rint(fours.mean(axis=-1)).astype("u1"))
+    ordered = np.sort(_fours(case.labels), axis=-1)
+    rows, columns = ordered.shape[1:3]
+    checkerboard = (np.arange(rows)[:, None] + np.arange(columns)) % 2 == 0
+    np.save(target / "labels.npy", np.where(checkerboard, ordered[..., 1], ordered[..., 2]))
+    between_slices, between_rows, between_columns = case.spacing_mm
+    facts = {
+        "patient_id": case.patient_id,
+        "spacing_mm": [between_slices, 2 * between_rows, 2 * between_columns],
+        "lost_label_voxels": case.lost_label_voxels,
+    }
+    (target / "case.json").write_text(json.dumps(facts))
+
+
+def _fours(array: ByteVolume) -> ByteVolumeOfFours:
+    """Gather every 2 x 2 block of a slice along a last axis."""
+    slices, rows, columns = array.shape
+    blocks = np.asarray(array).reshape(slices, rows // 2, 2, columns // 2, 2)
+    return blocks.swapaxes(2, 3).reshape(slices, rows // 2, columns // 2, 4)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ml.config import PreprocessingConfig
-from ml.data.cases import Case, cache_case, open_case
+from ml.data.cases import Case, cache_case, coarsen_case, open_case
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec, generate_phantom
 
@@ -57,6 +57,14 @@ def cache_phantoms(
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         pool.map(partial(_cache_phantom, config=config, folder=folder), missing, chunksize=1)
     return [open_case(folder / patient_id(spec)) for spec in specs]
+
+
+def coarsen_phantoms(cases: Sequence[Case], folder: Path) -> list[Case]:
+    """Return cached copies of half the resolution, making those that are missing."""
+    for case in cases:
+        if not (folder / case.patient_id / "case.json").exists():
+            coarsen_case(case, folder)
+    return [open_case(folder / case.patient_id) for case in cases]
 
 
 def patient_id(spec: PhantomSpec) -> str:

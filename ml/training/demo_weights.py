@@ -22,15 +22,17 @@ from ml.config import (
     NetworkConfig,
     OptimizerName,
     Precision,
+    PreprocessingConfig,
     RunConfig,
     ScheduleName,
     TrainingConfig,
 )
+from ml.data.cases import Case
 from ml.evaluation.evaluate import evaluate_phantoms
 from ml.evaluation.statistics import summarize
 from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec
 from ml.structures import CERVIX
-from ml.training.demo_cohort import DemoCohort, cache_phantoms
+from ml.training.demo_cohort import DemoCohort, cache_phantoms, coarsen_phantoms
 from ml.training.loop import TrainingData, train
 from ml.training.reporter import FileReporter
 from ml.training.state import TrainingState, load_state
@@ -39,6 +41,9 @@ INTENDED_USE = (
     "Demonstration on synthetic CT only. Trained without a single pixel of a real patient; "
     "not for clinical use, not a medical device."
 )
+
+PAPER_CROP = PreprocessingConfig()
+"""256 x 256 pixels of 0.9766 mm."""
 
 _logger = logging.getLogger(__name__)
 
@@ -87,8 +92,15 @@ def main() -> None:
 
 
 def demo_config(*, epochs: int, slices_per_epoch: int) -> RunConfig:
-    """Return the compact preset: a quarter of the channels, the paper's crop and spacing."""
+    """Return the compact preset: a quarter of the channels, the paper's crop at half resolution.
+
+    The crop spans the same 250 mm; with a quarter of the pixels two cores train it in an hour.
+    """
     return RunConfig(
+        preprocessing=PreprocessingConfig(
+            crop_size_px=PAPER_CROP.crop_size_px // 2,
+            pixel_spacing_mm=PAPER_CROP.pixel_spacing_mm * 2,
+        ),
         network=NetworkConfig(width=0.25),
         training=TrainingConfig(
             optimizer=OptimizerName.ADAMW,
@@ -108,15 +120,21 @@ def demo_config(*, epochs: int, slices_per_epoch: int) -> RunConfig:
 
 
 def _cohort_data(plan: DemoPlan) -> TrainingData:
-    preprocessing, folder = plan.config.preprocessing, plan.folder / "cases"
-    folder.mkdir(parents=True, exist_ok=True)
-    validation = cache_phantoms(plan.cohort.validation_specs, preprocessing, folder, plan.processes)
-    training = cache_phantoms(plan.cohort.training_specs, preprocessing, folder, plan.processes)
+    validation = _cached(plan, plan.cohort.validation_specs)
+    training = _cached(plan, plan.cohort.training_specs)
     lost = sum(case.lost_label_voxels for case in [*training, *validation])
     _logger.info(
         "%d + %d phantoms, %d label voxels lost by the crop", len(training), len(validation), lost
     )
     return TrainingData(training=training, validation=validation, structures=CERVIX)
+
+
+def _cached(plan: DemoPlan, specs: Sequence[PhantomSpec]) -> list[Case]:
+    """Return crops at the preset's resolution; those at the paper's are kept beside them."""
+    folder = plan.folder / "cases"
+    folder.mkdir(parents=True, exist_ok=True)
+    fine = cache_phantoms(specs, PAPER_CROP, folder, plan.processes)
+    return coarsen_phantoms(fine, plan.folder / "coarse-cases")
 
 
 def _ship(plan: DemoPlan, state: TrainingState) -> None:
