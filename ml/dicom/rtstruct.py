@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -103,7 +104,9 @@ def _save(dataset: FileDataset, path: Path) -> None:
     """Write beside the target, make it last, and move it into place."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(handle, "wb") as stream, warnings.catch_warnings():
+            # The CT's character set may be misspelt; what is encoded here is ASCII or ready bytes.
+            warnings.filterwarnings("ignore", message=".*(Specific Character Set|Unknown encoding)")
             dataset.save_as(stream, enforce_file_format=True)
             stream.flush()
             os.fsync(stream.fileno())

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 from rt_utils import ds_helper
 from rt_utils.rtstruct import RTStruct
@@ -30,7 +30,7 @@ from ml.dicom.encoding import (
     read_elements,
 )
 from ml.dicom.errors import DicomError, DicomErrorCode
-from ml.dicom.series import SeriesIndex
+from ml.dicom.series import Instance, SeriesIndex
 from ml.structures import Structure
 
 MANUFACTURER = "CerviContour"
@@ -66,6 +66,7 @@ _COPIED_TYPE_3 = (
     "StudyDescription",
 )
 """Copied where the CT has a value."""
+_COPIED = (*_COPIED_TYPE_2, *_COPIED_TYPE_3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,19 +150,13 @@ def _copy_identity(dataset: Dataset, series: SeriesIndex, *, is_ascii: bool) -> 
     Bytes are only decoded where region names need UTF-8: systems match patients by these
     values, and decoding what a scanner encoded wrongly would change them.
     """
-    keywords = (*_COPIED_TYPE_2, *_COPIED_TYPE_3)
-    for keyword in keywords:
-        if keyword in dataset:
-            delattr(dataset, keyword)
-    del dataset.SpecificCharacterSet  # rt-utils assumes Latin 1
     first = series.instances[0]
     try:
-        source = _read_identity(first.path, ("SpecificCharacterSet", *keywords))
+        source = _read_identity(first)
+        character_sets = raw_text(source, "SpecificCharacterSet")
+        values = {keyword: raw_value(source, keyword) for keyword in _COPIED}
         if not is_ascii:
-            source = _to_utf8(source)
-        for keyword in ("SpecificCharacterSet", *keywords):
-            if raw_value(source, keyword):
-                dataset[keyword] = source.get_item(keyword)
+            character_sets, values = ("ISO_IR 192",), _to_utf8(source)
     except (MalformedFileError, UserWarning, *PARSE_ERRORS) as error:
         raise DicomError(
             DicomErrorCode.INVALID_VALUE,
@@ -169,39 +164,46 @@ def _copy_identity(dataset: Dataset, series: SeriesIndex, *, is_ascii: bool) -> 
             sop_instance_uids=[first.sop_instance_uid],
             file_names=[first.name],
         ) from error
-    for keyword in _COPIED_TYPE_2:
-        if keyword not in dataset:
-            setattr(dataset, keyword, "")
+    del dataset.SpecificCharacterSet  # rt-utils assumes Latin 1
+    if character_sets:
+        dataset["SpecificCharacterSet"] = DataElement(  # as it stands, misspelt or not
+            "SpecificCharacterSet", "CS", list(character_sets), already_converted=True
+        )
+    for keyword, value in values.items():
+        if value or keyword in _COPIED_TYPE_2:
+            # No VR is written in implicit VR; as OB, pydicom leaves the bytes alone.
+            dataset[keyword] = DataElement(keyword, "OB", value)
+        elif keyword in dataset:
+            delattr(dataset, keyword)
 
 
-def _read_identity(path: Path, keywords: tuple[str, ...]) -> Dataset:
-    stream, meta = open_dataset(path)
+def _read_identity(instance: Instance) -> Dataset:
+    stream, meta = open_dataset(instance.path)
     with closing(stream):
         syntax = raw_text(meta, "TransferSyntaxUID")[0]
-        return read_elements(stream, syntax, keywords)
+        source = read_elements(stream, syntax, ("SOPInstanceUID", "SpecificCharacterSet", *_COPIED))
+    if raw_text(source, "SOPInstanceUID") != (instance.sop_instance_uid,):
+        raise MalformedFileError("the file was changed since the series was indexed")
+    return source
 
 
-def _to_utf8(source: Dataset) -> Dataset:
-    """Return the elements as UTF-8 bytes.
+def _to_utf8(source: Dataset) -> dict[str, bytes]:
+    """Return the values as UTF-8.
 
     Raises:
         UserWarning: bytes that do not belong to the declared character set.
         one of PARSE_ERRORS: an unknown character set.
     """
-    encoded = Dataset()
-    encoded.SpecificCharacterSet = "ISO_IR 192"
+    values: dict[str, bytes] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # pydicom warns where it puts replacement characters
-        for element in source:
-            if element.keyword == "SpecificCharacterSet":
-                continue
-            values = element.value if element.VM > 1 else [element.value]
-            text = "\\".join(map(str, values)).encode()
-            padded = text + b" " * (len(text) % 2)
-            encoded[element.tag] = RawDataElement(
-                element.tag, element.VR, len(padded), padded, 0, True, True
-            )
-    return encoded
+        for keyword in _COPIED:
+            found = source.get(keyword)
+            if isinstance(found, bytes):
+                raise ValueError(f"{keyword} is no text")  # noqa: TRY004  # bad data, not a bug
+            words = found if isinstance(found, MultiValue) else [found or ""]
+            values[keyword] = "\\".join(map(str, words)).encode()
+    return values
 
 
 def _stand_in(series: SeriesIndex, number: int) -> Dataset:

@@ -109,6 +109,7 @@ def make_slice(spec: CtSpec, number: int) -> Dataset:
     ds.ReferringPhysicianName, ds.StudyDescription = "Referrer^Anna", "RT planning"
     ds.PatientName, ds.PatientID = spec.patient_name, "P-0001"
     ds.PatientBirthDate, ds.PatientSex = "19600229", "F"
+    ds.BodyPartExamined = "PELVIS"
     ds.SliceThickness, ds.KVP = spec.slice_spacing_mm, "120"
     ds.PatientPosition = spec.patient_position
     ds.StudyInstanceUID, ds.SeriesInstanceUID = "2.25.1001", f"2.25.1001.{spec.series}"
