@@ -20,6 +20,8 @@ ScalarSlice = Float[np.ndarray, "rows columns"]
 ByteVolume = UInt8[np.ndarray, "slices rows columns"]
 ImageVolume = Float32[np.ndarray, "slices rows columns"]
 CropVolume = Float32[np.ndarray, "slices crop_rows crop_columns"]
+CoveredLabelVolume = UInt8[np.ndarray, "slices covered_rows covered_columns"]
+"""Labels of the CT pixels that lie inside the crop."""
 CropLabelVolume = UInt8[np.ndarray, "slices crop_rows crop_columns"]
 PointsMm = Float[np.ndarray, "_ 3"]
 """Points in patient LPS millimetres, x y z; lists of several lengths may meet in one call."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ml.arrays import CropVolume, HuVolume, LabelVolume
+from ml.arrays import CoveredLabelVolume, CropVolume, HuVolume, LabelVolume
 from ml.checkpoint import Checkpoint
 from ml.geometry import Volume
 from ml.inference.postprocessing import postprocess
@@ -109,7 +109,7 @@ class Predictor:
             yield min(1.0, part.stop / len(hu))
 
     @torch.inference_mode()
-    def _label_slices(self, images: CropVolume, uncropper: Uncropper) -> LabelVolume:
+    def _label_slices(self, images: CropVolume, uncropper: Uncropper) -> CoveredLabelVolume:
         batch = torch.from_numpy(images)[:, None].to(self._device)
         return uncropper.labels(self._network(batch.to(memory_format=torch.channels_last)))
 

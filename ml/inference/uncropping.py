@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ml.arrays import LabelVolume
+from ml.arrays import CoveredLabelVolume
 from ml.preprocessing.crop import AxisMap, Crop
 from ml.tensors import FineLogitBatch, LogitBatch
 
@@ -41,7 +41,7 @@ class Uncropper:
         self._rows = _axis_taps(crop.rows, device)
         self._columns = _axis_taps(crop.columns, device)
 
-    def labels(self, logits: LogitBatch) -> LabelVolume:
+    def labels(self, logits: LogitBatch) -> CoveredLabelVolume:
         """Return labels of slices over the covered rows and columns.
 
         Interpolation between pixels where background wins leaves background the winner, so only
