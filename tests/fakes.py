@@ -1,12 +1,21 @@
 """Stand-ins with the real signatures."""
 
 import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
+
+from ml.arrays import LabelVolume
+from ml.geometry import Volume
+from ml.inference.quality import QualityCode, QualityWarning
+from ml.structures import CERVIX
 from services.core.errors import QueueUnavailableError, StorageUnavailableError
 from services.core.queue import Message
 from services.core.storage import FilesystemStorage
+from services.worker.networks import LoadedNetwork, NetworkLoader, Predictor
 
 
 class FakeJobQueue:
@@ -50,3 +59,50 @@ class Clock:
 
     def advance(self, **by: float) -> None:
         self._now += dt.timedelta(**by)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoxPrediction:
+    labels: LabelVolume
+    warnings: Sequence[QualityWarning] = (
+        QualityWarning(
+            code=QualityCode.NO_PELVIS, structure=None, message="a test", facts={"slices": 3}
+        ),
+    )
+    volumes_ml: Mapping[str, float] = field(default_factory=lambda: {"Bladder": 1.0})
+    seconds: Mapping[str, float] = field(default_factory=lambda: {"network": 0.1})
+
+
+def predict_boxes(volume: Volume) -> BoxPrediction:
+    """A box for every structure on every slice of at least 32 x 32 pixels."""
+    labels = np.zeros(volume.geometry.shape, np.uint8)
+    for structure in CERVIX.structures:
+        first = 6 * structure.number - 4
+        labels[:, first : first + 4, 4:12] = structure.number
+    return BoxPrediction(labels=labels)
+
+
+class ScriptedPredictor:
+    """A Predictor that does what `action` says, then puts boxes."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.action: Callable[[Callable[[float], None]], None] = lambda _: None
+
+    def predict(self, volume: Volume, on_progress: Callable[[float], None]) -> BoxPrediction:
+        self.calls += 1
+        self.action(on_progress)
+        return predict_boxes(volume)
+
+
+def loaded(predictor: Predictor) -> LoadedNetwork:
+    return LoadedNetwork(
+        predictor=predictor,
+        structures=CERVIX,
+        model_version="test-network",
+        weights_sha256="0" * 64,
+    )
+
+
+def loader_of(predictor: Predictor) -> NetworkLoader:
+    return lambda _: loaded(predictor)

@@ -15,9 +15,10 @@ from typing import IO, Self
 import httpx
 from pydantic import SecretStr
 
-from services.core.database import create_database_engine
+from services.core.database import create_database_engine, create_sessions, utc_now
 from services.core.migrations import upgrade_database
 from services.core.queue import FILESYSTEM_SCHEME, QueueName
+from services.core.repositories.workers import WorkerRepository
 from services.core.settings import Settings
 from services.embedded.children import Child
 
@@ -144,6 +145,9 @@ class EmbeddedStack:
         shutil.rmtree(self._settings.broker_dir, ignore_errors=True)
         engine = create_database_engine(self._settings.database_url.get_secret_value())
         upgrade_database(engine)
+        with create_sessions(engine).begin() as session:
+            # Nobody works here now; a report left by a killed worker would look like readiness.
+            WorkerRepository(session, utc_now).forget(utc_now())
         engine.dispose()
 
     def _start_children(self) -> None:

@@ -6,21 +6,17 @@ Everything but the network is the real thing. The folder comes in CERVICONTOUR_T
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-import numpy as np
 from structlog.contextvars import get_contextvars
 
-from ml.arrays import LabelVolume
 from ml.geometry import Volume
-from ml.inference.quality import QualityCode, QualityWarning
-from ml.structures import CERVIX
 from services.core.settings import load_settings
 from services.worker.assembly import create_worker
 from services.worker.networks import LoadedNetwork, NetworkOptions
+from tests.fakes import BoxPrediction, loaded, predict_boxes
 
 GATE_VARIABLE = "CERVICONTOUR_TEST_GATE"
 LOOK_SECONDS = 0.05
@@ -67,18 +63,6 @@ class Gate:
         return self._folder / f"poison-{job_id}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BoxPrediction:
-    labels: LabelVolume
-    warnings: Sequence[QualityWarning] = (
-        QualityWarning(
-            code=QualityCode.NO_PELVIS, structure=None, message="a test", facts={"slices": 3}
-        ),
-    )
-    volumes_ml: Mapping[str, float] = field(default_factory=lambda: {"Bladder": 1.0})
-    seconds: Mapping[str, float] = field(default_factory=lambda: {"network": 0.1})
-
-
 class GatedPredictor:
     """Puts a box for every structure, when the gate lets it."""
 
@@ -93,20 +77,11 @@ class GatedPredictor:
         while self._gate.is_held(job_id):
             on_progress(0.5)
             time.sleep(LOOK_SECONDS)
-        labels = np.zeros(volume.geometry.shape, np.uint8)
-        for structure in CERVIX.structures:
-            first = 6 * structure.number - 4
-            labels[:, first : first + 4, 4:12] = structure.number
-        return BoxPrediction(labels=labels)
+        return predict_boxes(volume)
 
 
 def load_gated_network(_options: NetworkOptions) -> LoadedNetwork:
-    return LoadedNetwork(
-        predictor=GatedPredictor(Gate(Path(os.environ[GATE_VARIABLE]))),
-        structures=CERVIX,
-        model_version="test-network",
-        weights_sha256="0" * 64,
-    )
+    return loaded(GatedPredictor(Gate(Path(os.environ[GATE_VARIABLE]))))
 
 
 if GATE_VARIABLE in os.environ:  # the tests import Gate from here without being a worker

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.core.lifecycle import JobErrorCode, JobState
-from services.embedded.children import Child
+from services.embedded.children import Child, ChildDiedError
 from tests.integration.deployment import Deployment, wait_until
 from tests.integration.servers import Servers
 
@@ -83,6 +83,23 @@ def test_a_job_past_its_time_limit_fails(deployment: Deployment) -> None:
 
     assert job.error_code == JobErrorCode.TIME_LIMIT
     deployment.wait_for(deployment.post_job(), JobState.SUCCEEDED)
+
+
+def test_a_worker_that_renews_its_process_goes_on(deployment: Deployment) -> None:
+    deployment.start_worker("renewed", CERVICONTOUR_JOBS_PER_PROCESS="1")
+    jobs = [deployment.post_job() for _ in range(2)]
+    for job_id in jobs:
+        assert deployment.wait_for(job_id, JobState.SUCCEEDED).attempt == 1
+
+    assert len({deployment.gate.processes_of(job_id)[0] for job_id in jobs}) == 2
+
+
+def test_a_worker_without_weights_does_not_stay(deployment: Deployment) -> None:
+    missing = str(deployment.root / "no.safetensors")
+    with pytest.raises(ChildDiedError) as caught:
+        deployment.start_worker("bare", "services.worker.app", CERVICONTOUR_WEIGHTS_PATH=missing)
+
+    assert "weights or card are missing" in caught.value.log_path.read_text()
 
 
 def test_a_redis_that_was_killed_loses_no_job(

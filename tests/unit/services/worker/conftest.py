@@ -1,0 +1,63 @@
+"""A worker in this process: real rows and storage, a network that does what the test says."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from services.core.queue import QueueName
+from services.core.storage import FilesystemStorage, slice_name
+from services.core.unit_of_work import UnitOfWork
+from services.worker.context import WorkerContext, WorkerTimes
+from services.worker.network_cache import NetworkCache
+from services.worker.networks import NetworkOptions
+from tests.factories.rows import add_job
+from tests.factories.uploads import encode, make_slice
+from tests.fakes import ScriptedPredictor, loader_of
+
+OPTIONS = NetworkOptions(weights_path=None, device="cpu", batch_size=4, thread_count=1)
+
+
+@pytest.fixture
+def predictor() -> ScriptedPredictor:
+    return ScriptedPredictor()
+
+
+@pytest.fixture
+def worker(
+    engine: sa.Engine,
+    storage: FilesystemStorage,
+    predictor: ScriptedPredictor,
+    unit_of_work: Callable[[], UnitOfWork],
+) -> WorkerContext:
+    return WorkerContext(
+        name="inference@test",
+        queues=frozenset({QueueName.INFERENCE}),
+        engine=engine,
+        storage=storage,
+        networks=NetworkCache(OPTIONS, loader_of(predictor)),
+        times=WorkerTimes(
+            lease_seconds=60,
+            heartbeat_seconds=0.01,
+            sweep_seconds=0.01,
+            resend_seconds=60,
+            retention_seconds=3600,
+            result_retention_days=30,
+            idempotency_retention_hours=24,
+            stale_upload_hours=6,
+        ),
+        software_version="0.0.0",
+        unit_of_work=unit_of_work,
+    )
+
+
+@pytest.fixture
+def job_id(uow: UnitOfWork, storage: FilesystemStorage) -> UUID:
+    """A queued job whose series is in storage."""
+    job = add_job(uow)
+    with storage.staging() as folder:
+        for number in range(1, 4):
+            (folder / slice_name(number)).write_bytes(encode(make_slice(number, 32)))
+        storage.publish_series(folder, job.series_id)
+    return job.id

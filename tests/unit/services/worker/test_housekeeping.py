@@ -1,0 +1,209 @@
+import datetime as dt
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from services.core.database import utc_now
+from services.core.errors import StoredFilesMissingError
+from services.core.lifecycle import JobState
+from services.core.storage import FilesystemStorage
+from services.core.tables import WorkerHeartbeat
+from services.core.unit_of_work import UnitOfWork
+from services.worker.context import WorkerContext
+from services.worker.contouring import run_contour_job
+from services.worker.housekeeping import (
+    Housekeeper,
+    clear_up,
+    purge_results,
+    purge_series,
+    remove_orphans,
+    report_worker,
+    send_again,
+    take_over_lost_jobs,
+)
+from tests.factories.rows import add_job, job_of
+from tests.fakes import Clock, FakeJobQueue
+
+A_DAY = dt.timedelta(days=1)
+
+
+def heartbeats(uow: UnitOfWork) -> list[WorkerHeartbeat]:
+    with uow:
+        return uow.workers.seen_within(60)
+
+
+def wait_until(is_done: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if is_done():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not happen")
+
+
+class TestReportWorker:
+    def test_an_unloaded_network_is_not_claimed(
+        self, worker: WorkerContext, uow: UnitOfWork
+    ) -> None:
+        report_worker(worker)
+
+        (found,) = heartbeats(uow)
+        assert not found.weights_loaded
+        assert found.model_version is None
+
+    def test_a_loaded_network_is_named(self, worker: WorkerContext, uow: UnitOfWork) -> None:
+        worker.networks.get()
+
+        report_worker(worker)
+
+        (found,) = heartbeats(uow)
+        assert found.weights_loaded
+        assert (found.model_version, found.weights_sha256) == ("test-network", "0" * 64)
+
+
+class TestTakeOver:
+    def test_a_lost_job_is_sent_again(
+        self, uow: UnitOfWork, clock: Clock, job_queue: FakeJobQueue
+    ) -> None:
+        job = add_job(uow)
+        with uow:
+            uow.leases.claim(job.id, owner="lost", seconds=60)
+            uow.commit()
+        clock.advance(seconds=61)
+
+        take_over_lost_jobs(uow)
+        send_again(uow, resend_seconds=60)
+
+        assert job_of(uow, job.id).state is JobState.QUEUED
+        assert job_queue.resource_ids == [job.id]
+
+    def test_a_message_just_sent_is_not_sent_again(
+        self, uow: UnitOfWork, job_queue: FakeJobQueue
+    ) -> None:
+        add_job(uow)
+
+        send_again(uow, resend_seconds=60)
+        send_again(uow, resend_seconds=60)
+
+        assert len(job_queue.messages) == 1
+
+
+class TestPurge:
+    def test_files_of_old_jobs_go_and_rows_stay(
+        self,
+        worker: WorkerContext,
+        uow: UnitOfWork,
+        storage: FilesystemStorage,
+        job_id: UUID,
+        clock: Clock,
+    ) -> None:
+        run_contour_job(worker, job_id)
+        series_id = job_of(uow, job_id).series_id
+
+        purge_results(uow, storage, clock())
+        purge_series(uow, storage, clock())
+        assert storage.rtstruct_path(job_id).is_file()
+
+        purge_series(uow, storage, clock() + A_DAY)
+        assert storage.series_folder(series_id).is_dir()  # its job still has a result
+
+        purge_results(uow, storage, clock() + A_DAY)
+        purge_series(uow, storage, clock() + A_DAY)
+        assert job_of(uow, job_id).purged_at is not None
+        with pytest.raises(StoredFilesMissingError):
+            storage.rtstruct_path(job_id)
+        with pytest.raises(StoredFilesMissingError):
+            storage.series_folder(series_id)
+
+
+class TestRemoveOrphans:
+    def test_only_old_folders_without_a_row_go(
+        self,
+        worker: WorkerContext,
+        uow: UnitOfWork,
+        storage: FilesystemStorage,
+        job_id: UUID,
+        tmp_path: Path,
+    ) -> None:
+        run_contour_job(worker, job_id)
+        known = job_of(uow, job_id).series_id
+        old, young = uuid4(), uuid4()
+        for orphan in (old, young):
+            for publish in (storage.publish_series, storage.publish_result):
+                with storage.staging() as folder:
+                    publish(folder, orphan)
+        staged = tmp_path / "storage" / "incoming" / str(uuid4())
+        staged.mkdir()
+        a_day_ago = time.time() - A_DAY.total_seconds()
+        for path in (tmp_path / "storage").rglob("*"):
+            if str(young) not in str(path):
+                os.utime(path, (a_day_ago, a_day_ago))
+
+        remove_orphans(uow, storage, 3600)
+
+        assert not staged.exists()
+        assert set(storage.list_series(0)) == {known, young}
+        assert set(storage.list_results(0)) == {job_id, young}
+
+
+class TestClearUp:
+    def test_old_keys_and_reports_are_forgotten(
+        self, worker: WorkerContext, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        clock.advance(days=(utc_now() - clock()).days - 2)
+        request = {"route": "r", "key": "k", "request_sha256": "a" * 64}
+        with uow:
+            uow.idempotency.remember(**request, resource_id=uuid4())
+            uow.commit()
+        report_worker(worker)
+
+        clear_up(worker)
+
+        with uow:
+            assert uow.idempotency.find(**request) is None
+        assert heartbeats(uow) == []
+
+
+class TestHousekeeper:
+    def test_it_reports_until_it_signs_off(self, worker: WorkerContext, uow: UnitOfWork) -> None:
+        housekeeper = Housekeeper(worker)
+        housekeeper.start()
+        wait_until(lambda: heartbeats(uow))
+
+        housekeeper.stop()
+
+        assert heartbeats(uow) == []
+
+    def test_a_broken_pass_does_not_end_it(
+        self, worker: WorkerContext, uow: UnitOfWork, engine: sa.Engine
+    ) -> None:
+        with engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE worker_heartbeat RENAME TO away"))
+        housekeeper = Housekeeper(worker)
+        housekeeper.start()
+        time.sleep(0.05)
+        with engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE away RENAME TO worker_heartbeat"))
+
+        wait_until(lambda: heartbeats(uow))
+
+        housekeeper.stop()
+
+    def test_files_are_cleared_up_once_in_a_while(
+        self, worker: WorkerContext, uow: UnitOfWork, job_id: UUID, clock: Clock
+    ) -> None:
+        run_contour_job(worker, job_id)
+        often = replace(worker, times=replace(worker.times, result_retention_days=1))
+        housekeeper = Housekeeper(often)  # the test's clock stands long before today
+
+        housekeeper.start()
+        wait_until(lambda: job_of(uow, job_id).purged_at)
+
+        housekeeper.stop()
+        with pytest.raises(StoredFilesMissingError):
+            worker.storage.rtstruct_path(job_id)
