@@ -56,8 +56,8 @@ class Crop:
     def guarded_hu(self, hu: HuVolume) -> CropVolume:
         """Return slices on the crop's grid in HU, clipped to the guard range.
 
-        Bilinear; where the CT is finer than the crop the kernel widens to the crop's pixel, so
-        that noise is averaged instead of aliased. Outside the image there is air.
+        Means over the crop's pixels where the CT is finer, so that noise is averaged instead of
+        aliased; bilinear where it is coarser. Outside the image there is air.
         """
         low = np.float32(guard_range_hu(self.config)[0])
         window = hu[:, self.rows.window, self.columns.window]
@@ -117,11 +117,17 @@ class AxisMap:
 
     @cached_property
     def weights(self) -> ResamplingMatrix:
-        """Share of every CT pixel of the window in every pixel of the crop."""
+        """Share of every CT pixel of the window in every pixel of the crop.
+
+        The length by which the two pixels overlap, the crop's widened to the CT's where it is
+        finer: the mean over the crop's pixel, and where the CT is coarser plain linear
+        interpolation. Weights sum to 1 away from the border; straight ramps stay straight to an
+        eighth of a CT pixel, exactly where the CT is coarser.
+        """
         width = max(self.image_spacing_mm, self.crop_spacing_mm)
         distance = np.abs(self.crop_mm[:, None] - self.image_mm[None, self.window])
-        tent = np.maximum(0.0, 1.0 - distance / width)
-        return (tent / self._tent_sums(width)[:, None]).astype(np.float32)
+        overlap = (width + self.image_spacing_mm) / 2 - distance
+        return (np.clip(overlap, 0, self.image_spacing_mm) / width).astype(np.float32)
 
     @cached_property
     def covered(self) -> slice:
@@ -138,14 +144,6 @@ class AxisMap:
         """Fractional crop index of every covered pixel, within the crop's outermost centres."""
         index = (self.image_mm[self.covered] - self.crop_mm[0]) / self.crop_spacing_mm
         return np.clip(index, 0, len(self.crop_mm) - 1)
-
-    def _tent_sums(self, width: float) -> CoordinatesMm:
-        """Sum the kernel over an endless image, so that its edge fades to air, not to itself."""
-        index = (self.crop_mm - self.image_mm[0]) / self.image_spacing_mm
-        taps = int(np.ceil(width / self.image_spacing_mm)) + 1
-        neighbours = np.floor(index)[:, None] + np.arange(-taps, taps + 1)
-        distance = np.abs(neighbours - index[:, None]) * self.image_spacing_mm
-        return np.maximum(0.0, 1.0 - distance / width).sum(axis=1)
 
 
 def plan_crop(volume: Volume, config: PreprocessingConfig) -> tuple[Crop, Body]:
