@@ -29,6 +29,10 @@ log = get_logger(__name__)
 CHILD_START_SECONDS = 300.0
 """A child that loads a network on a busy machine is not dead; Celery's default is 4 s."""
 
+LOST_RESULT_SECONDS = 1.0
+"""A killed child's result is not waited for any longer, since nobody reads results; Celery's
+default keeps the worker from the next job for 10 s."""
+
 SOFT_SHUTDOWN_SECONDS = 10.0
 """On a cold shutdown (SIGQUIT) a running job gets this long to end."""
 
@@ -39,6 +43,7 @@ def create_worker(settings: "Settings", load: NetworkLoader) -> Celery:
     app.conf.update(
         worker_hijack_root_logger=False,
         worker_proc_alive_timeout=CHILD_START_SECONDS,
+        worker_lost_wait=LOST_RESULT_SECONDS,
         worker_max_tasks_per_child=settings.jobs_per_process,
         worker_soft_shutdown_timeout=SOFT_SHUTDOWN_SECONDS,
     )

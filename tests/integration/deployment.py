@@ -87,10 +87,10 @@ class Deployment:
     def has_folder_of_messages(self) -> bool:
         return self.pair.broker_url.startswith("filesystem")
 
-    def start_worker(self, name: str = "first", app: str = WORKER_APP, **variables: str) -> Child:
+    def start_worker(self, name: str = "first", **variables: str) -> Child:
         """An inference worker that has reported its network as loaded."""
         log_path = self.root / f"worker-{name}.log"
-        command = worker_command(app, QueueName.INFERENCE, name)
+        command = worker_command(WORKER_APP, QueueName.INFERENCE, name)
         worker = Child(name, command, self.environment | variables, log_path)
         self.workers.append(worker)
 

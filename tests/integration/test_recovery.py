@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.core.lifecycle import JobErrorCode, JobState
-from services.embedded.children import Child, ChildDiedError
+from services.embedded.children import Child
 from tests.integration.deployment import Deployment, wait_until
 from tests.integration.servers import Servers
 
@@ -92,14 +92,6 @@ def test_a_worker_that_renews_its_process_goes_on(deployment: Deployment) -> Non
         assert deployment.wait_for(job_id, JobState.SUCCEEDED).attempt == 1
 
     assert len({deployment.gate.processes_of(job_id)[0] for job_id in jobs}) == 2
-
-
-def test_a_worker_without_weights_does_not_stay(deployment: Deployment) -> None:
-    missing = str(deployment.root / "no.safetensors")
-    with pytest.raises(ChildDiedError) as caught:
-        deployment.start_worker("bare", "services.worker.app", CERVICONTOUR_WEIGHTS_PATH=missing)
-
-    assert "weights or card are missing" in caught.value.log_path.read_text()
 
 
 def test_a_redis_that_was_killed_loses_no_job(

@@ -11,11 +11,15 @@ from tests.integration.deployment import SHORT_TIMES, WORKER_APP
 from tests.integration.slow_worker import GATE_VARIABLE
 
 
-def make_stack(folder: Path, worker_app: str = WORKER_APP) -> EmbeddedStack:
-    variables = SHORT_TIMES | {
-        GATE_VARIABLE: str(folder / "gate"),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
+def make_stack(folder: Path, worker_app: str = WORKER_APP, **further: str) -> EmbeddedStack:
+    variables = (
+        SHORT_TIMES
+        | further
+        | {
+            GATE_VARIABLE: str(folder / "gate"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+    )
     return EmbeddedStack(folder, worker_app=worker_app, variables=variables)
 
 
@@ -47,3 +51,16 @@ def test_a_process_that_dies_at_start_is_named_and_nothing_stays(tmp_path: Path)
     assert caught.value.name.startswith("worker-")
     assert "ModuleNotFoundError" in str(caught.value)
     assert set(children()) <= before
+
+
+def test_a_worker_without_weights_does_not_stay(tmp_path: Path) -> None:
+    missing = str(tmp_path / "no.safetensors")
+
+    with (
+        pytest.raises(ChildDiedError) as caught,
+        make_stack(tmp_path, "services.worker.app", CERVICONTOUR_WEIGHTS_PATH=missing),
+    ):
+        pass
+
+    assert caught.value.name == "worker-inference"
+    assert "weights or card are missing" in caught.value.log_path.read_text()
