@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ml.arrays import LabelVolume, MaskSlice
-from ml.geometry import Volume, align_to_lps
+from ml.geometry import Volume, VolumeGeometry, align_to_lps
 from ml.structures import CERVIX, StructureSet
 
 TITLE_HEIGHT = 16
@@ -41,6 +41,8 @@ class SheetOptions:
     columns: int = 4
     tile_px: int = 320
     """Width of one slice; its height follows from the field of view."""
+    margin_mm: float | None = None
+    """Show this much around the outlines; the whole image without it."""
     level_hu: float = 50.0
     width_hu: float = 400.0
     structures: StructureSet = CERVIX
@@ -66,16 +68,20 @@ def write_contact_sheet(
     hu = alignment.to_lps(volume.hu)
     turned = [(layer, alignment.to_lps(layer.labels)) for layer in layers]
     geometry = alignment.geometry_to_lps(volume.geometry)
-    size = _tile_size(geometry.extent_mm, options)
+    rows, columns = _window([labels for _, labels in turned], geometry, options.margin_mm)
+    _, between_rows, between_columns = geometry.spacing_mm
+    ratio = (rows.stop - rows.start) * between_rows
+    ratio /= (columns.stop - columns.start) * between_columns
+    size = options.tile_px, max(1, round(options.tile_px * ratio))
     chosen = _choose_slices([labels for _, labels in turned], len(hu), options.slice_count)
     sheet = _blank(len(chosen), size, options)
     draw = ImageDraw.Draw(sheet)
     for place, index in enumerate(chosen):
         left = place % options.columns * size[0]
         top = LEGEND_HEIGHT + place // options.columns * (size[1] + TITLE_HEIGHT)
-        tile = _tile(hu[index], size, options)
+        tile = _tile(hu[index, rows, columns], size, options)
         for layer, labels in turned:
-            _outline(tile, labels[index], layer.style, options.structures)
+            _outline(tile, labels[index, rows, columns], layer.style, options.structures)
         height_mm = float(geometry.slice_positions_mm[index, 2])
         draw.text((left + 4, top + 2), f"z {height_mm:.1f} mm", fill=(230, 230, 230))
         sheet.paste(tile, (left, top + TITLE_HEIGHT))
@@ -92,9 +98,22 @@ def _choose_slices(layers: Sequence[LabelVolume], slice_count: int, wanted: int)
     return sorted({round(v) for v in np.linspace(first, last, wanted)})
 
 
-def _tile_size(extent_mm: tuple[float, float, float], options: SheetOptions) -> tuple[int, int]:
-    _, height_mm, width_mm = extent_mm
-    return options.tile_px, max(1, round(options.tile_px * height_mm / width_mm))
+def _window(
+    layers: Sequence[LabelVolume], geometry: VolumeGeometry, margin_mm: float | None
+) -> tuple[slice, slice]:
+    """Return the rows and columns to show."""
+    occupied = np.zeros((geometry.rows, geometry.columns), bool)
+    for labels in layers:
+        occupied |= labels.any(axis=0)
+    if margin_mm is None or not occupied.any():
+        return slice(0, geometry.rows), slice(0, geometry.columns)
+    windows = []
+    for axis, spacing_mm in enumerate(geometry.pixel_spacing_mm):
+        found = np.flatnonzero(occupied.any(axis=1 - axis))
+        margin = round(margin_mm / spacing_mm)
+        stop = min(int(found[-1]) + 1 + margin, occupied.shape[axis])
+        windows.append(slice(max(int(found[0]) - margin, 0), stop))
+    return windows[0], windows[1]
 
 
 def _blank(count: int, size: tuple[int, int], options: SheetOptions) -> Image.Image:

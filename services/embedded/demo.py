@@ -17,7 +17,7 @@ from rich.table import Table
 from ml.arrays import LabelVolume, MaskVolume
 from ml.dicom.rtstruct_read import read_rtstruct
 from ml.dicom.series import index_series, list_source_files, read_volume
-from ml.evaluation.contact_sheet import Layer, LineStyle, write_contact_sheet
+from ml.evaluation.contact_sheet import Layer, LineStyle, SheetOptions, write_contact_sheet
 from ml.geometry import Volume
 from ml.metrics.overlap import dice
 from ml.metrics.surface import hausdorff95_mm
@@ -146,7 +146,7 @@ def _show_result(files: DemoFiles, job: dict[str, Any], console: Console) -> Non
 
 
 def _accuracy_table(truth: LabelVolume, found: dict[str, MaskVolume], volume: Volume) -> Table:
-    table = Table(title="Returned contours against the phantom's truth (synthetic data)")
+    table = Table(title="Service against truth (synthetic)")
     for heading in ("structure", "Dice", "95HD mm", "truth ml", "returned ml"):
         table.add_column(heading, justify="left" if heading == "structure" else "right")
     voxel_ml = volume.geometry.voxel_volume_ml
@@ -174,4 +174,4 @@ def _draw(
         Layer(name="truth", labels=truth, style=LineStyle.DASHED),
         Layer(name="service", labels=returned),
     )
-    write_contact_sheet(volume, layers, files.contact_sheet)
+    write_contact_sheet(volume, layers, files.contact_sheet, SheetOptions(margin_mm=40.0))

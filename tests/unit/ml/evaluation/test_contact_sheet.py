@@ -69,6 +69,15 @@ def test_the_picture_is_the_same_however_the_patient_lay(volume, labels, tmp_pat
         np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
 
 
+def test_a_margin_shows_only_the_surroundings_of_the_outlines(volume, labels, tmp_path):
+    path = tmp_path / "sheet.png"
+    options = SheetOptions(slice_count=4, columns=2, tile_px=96, margin_mm=4.0)
+    write_contact_sheet(volume, [Layer(name="truth", labels=labels)], path, options)
+    with Image.open(path) as image:
+        # 6 x 8 labelled pixels with 2 around them on every side: 10 x 12
+        assert image.size == (192, 22 + 2 * (80 + 16))
+
+
 def test_a_volume_without_structures_still_gives_a_sheet(volume, labels, tmp_path):
     path = tmp_path / "sheet.png"
     layer = Layer(name="none", labels=np.zeros_like(labels))
