@@ -23,8 +23,9 @@ PADDING_BELOW_HU = -1100
 
 MIDLINE_MM = 50.0
 """Bone farther to the side than this is hip or iliac wing, not spine or sacrum."""
-PELVIC_BONE_CM2 = 12.0
-"""Least bone beside the midline in the richest tenth of a pelvic scan's slices."""
+PELVIC_BONE_CM2 = 14.0
+"""Least bone beside the midline in the richest tenth of a pelvic scan's slices. Measured: 31 to 52
+in slices of three real pelves, 28 to 63 in phantoms, 8 in an abdomen, 4 to 9 in two thighs."""
 CROSS_IN_PLANE = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)
 
 

@@ -11,8 +11,8 @@ from ml.preprocessing.components import connected_parts, part_sizes
 
 BODY_THRESHOLD_HU = -300
 """Skin and fat lie above; air, foam and any padding value below."""
-BONE_THRESHOLD_HU = 180
-"""Cortical and dense cancellous bone, contrast and metal lie above, soft tissue below."""
+BONE_THRESHOLD_HU = 250
+"""Dense bone lies above; soft tissue, and kidneys full of contrast, below."""
 COARSE_PIXEL_MM = 4.0
 """In-plane sampling of the mask: a centroid over a volume needs no finer."""
 COARSE_SLICE_MM = 5.0
