@@ -5,13 +5,18 @@ around it by a keyhole, a bridge of no width (PS3.3 C.8.8.6.3), so readers that 
 contours of a slice and readers that take their exclusive or see the same mask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
 
 import contourpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.arrays import MaskSlice, PixelPoints
+from ml.arrays import Indices, MaskSlice, PixelPoints
+
+if TYPE_CHECKING:
+    from contourpy._contourpy import FillReturn_OuterOffset
 
 LEVEL = 0.51
 """Where marching squares cuts between 0 and 1. At 0.5 a reader that rounds vertices to whole
@@ -21,6 +26,8 @@ MAX_RING_POINTS = 1985
 """Contour Data must stay below 65,535 bytes: longer values lose their VR in any explicit VR
 copy. A point of three coordinates below 100 m, three decimals and separators takes 33 bytes."""
 
+_STRAIGHT = 1e-9
+"""Cross product, or step, that rounding makes of nothing; real ones are 0.01 or more."""
 _BRIDGE_POINTS = 3
 """Points that joining a hole adds to its own: the landing twice, its first vertex again."""
 
@@ -34,22 +41,17 @@ def mask_to_rings(mask: MaskSlice) -> list[PixelPoints]:
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return []
-    columns = np.flatnonzero(mask.any(axis=0))
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
     top, left = rows[0], columns[0]
     box = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    padded = np.zeros((box.shape[0] + 2, box.shape[1] + 2), np.float64)
-    padded[1:-1, 1:-1] = box
-    generator = contourpy.contour_generator(z=padded, fill_type=contourpy.FillType.OuterOffset)
-    groups = zip(*generator.filled(LEVEL, np.inf), strict=True)
-    shift = np.array([left - 1.0, top - 1.0])
     rings: list[PixelPoints] = []
-    for points, offsets in groups:
-        closed = np.split(points + shift, offsets[1:-1])
-        outline, *holes = (_without_collinear(ring[:-1]) for ring in closed)
+    for points, offsets in _outlines(box):
+        group = _straightened(points + np.array([left, top], np.float64), offsets)
+        outline, *holes = group
         if len(outline) + sum(len(hole) + _BRIDGE_POINTS for hole in holes) <= MAX_RING_POINTS:
             rings.append(_join_holes(outline, holes))
         else:
-            rings += _cut([outline, *holes], mask.shape)
+            rings += _cut(group, mask.shape)
     return rings
 
 
@@ -78,12 +80,41 @@ def rings_to_mask(rings: Sequence[PixelPoints], shape: tuple[int, int]) -> MaskS
     return parity[:, :columns].astype(np.bool_)
 
 
-def _without_collinear(ring: PixelPoints) -> PixelPoints:
-    """Drop vertices in the middle of straight runs; grid steps make the test exact enough."""
-    before, after = np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0)
-    ahead, behind = after - ring, ring - before
-    cross = behind[:, 0] * ahead[:, 1] - behind[:, 1] * ahead[:, 0]
-    return ring[np.abs(cross) > 1e-9]
+def _outlines(box: MaskSlice) -> Iterator[tuple[PixelPoints, Indices]]:
+    """Yield for each part the points of its closed outline and holes, and where each starts.
+
+    The box is widened by a pixel all round, so that every outline closes.
+    """
+    levels = np.zeros((box.shape[0] + 2, box.shape[1] + 2), np.float64)
+    levels[1:-1, 1:-1] = box
+    x = np.broadcast_to(np.arange(-1.0, box.shape[1] + 1), levels.shape)
+    y = np.broadcast_to(np.arange(-1.0, box.shape[0] + 1)[:, np.newaxis], levels.shape)
+    # Not contour_generator(): its search for invalid values takes half of the time.
+    generator = contourpy.SerialContourGenerator(
+        x,
+        y,
+        levels,
+        np.array(False),  # noqa: FBT003  # no cell is masked
+        corner_mask=False,
+        line_type=contourpy.LineType.Separate,
+        fill_type=contourpy.FillType.OuterOffset,
+        quad_as_tri=False,
+        z_interp=contourpy.ZInterp.Linear,
+    )
+    points, offsets = cast("FillReturn_OuterOffset", generator.filled(LEVEL, np.inf))
+    for part, starts in zip(points, offsets, strict=True):
+        yield part, starts.astype(np.intp)
+
+
+def _straightened(points: PixelPoints, offsets: Indices) -> list[PixelPoints]:
+    """Return the rings, open, without the vertices in the middle of straight runs."""
+    before, after = np.arange(-1, len(points) - 1), np.arange(1, len(points) + 1)
+    before[offsets[:-1]] = offsets[1:] - 2  # the last point of a closed ring is its first
+    after[-1] = 0
+    behind, ahead = points - points[before], points[after] - points
+    turns = np.abs(behind[:, 0] * ahead[:, 1] - behind[:, 1] * ahead[:, 0]) > _STRAIGHT
+    turns[offsets[1:] - 1] = False
+    return [points[start:end][turns[start:end]] for start, end in pairwise(offsets.tolist())]
 
 
 def _join_holes(outline: PixelPoints, holes: Sequence[PixelPoints]) -> PixelPoints:
@@ -92,35 +123,42 @@ def _join_holes(outline: PixelPoints, holes: Sequence[PixelPoints]) -> PixelPoin
     Bridges run left from a hole's leftmost vertex to the ring so far. Holes come in order of
     that vertex, so what lies to the left of a hole is already part of the ring.
     """
-    ring = outline
+    if not holes:
+        return outline
+    closed = np.concatenate([outline, outline[:1]])
     for hole in sorted(holes, key=lambda points: float(points[:, 0].min())):
         leftmost = int(np.argmin(hole[:, 0]))
-        edge, landing = _look_left(ring, hole[leftmost])
-        around = np.roll(hole, -leftmost, axis=0)
-        ring = np.concatenate(
-            [ring[: edge + 1], [landing], around, around[:1], [landing], ring[edge + 1 :]]
+        edge, landing = _look_left(closed, hole[leftmost])
+        closed = np.concatenate(
+            [
+                closed[: edge + 1],
+                landing,
+                hole[leftmost:],
+                hole[: leftmost + 1],
+                landing,
+                closed[edge + 1 :],
+            ]
         )
-        moved = np.abs(ring - np.roll(ring, 1, axis=0)).max(axis=1) > 1e-9
-        ring = ring[moved]  # a bridge that lands on a vertex repeats it
-    return ring
+    moves = np.abs(np.diff(closed, axis=0)).max(axis=1) > _STRAIGHT
+    return closed[1:][moves]  # a bridge that lands on a vertex repeats it
 
 
-def _look_left(ring: PixelPoints, point: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
-    """Return the ring's edge that is first met to the left of a point, and where it is met."""
+def _look_left(closed: PixelPoints, point: NDArray[np.float64]) -> tuple[int, PixelPoints]:
+    """Return the closed ring's edge that is first met to the left of a point, and where."""
     x, y = point
-    following = np.roll(ring, -1, axis=0)
-    low, high = np.minimum(ring[:, 1], following[:, 1]), np.maximum(ring[:, 1], following[:, 1])
-    edges = np.flatnonzero((low <= y) & (y <= high))
-    start, end = ring[edges], following[edges]
-    rise = end[:, 1] - start[:, 1]
+    heights = closed[:, 1]
+    edges = np.flatnonzero(
+        (np.minimum(heights[:-1], heights[1:]) <= y) & (y <= np.maximum(heights[:-1], heights[1:]))
+    )
+    (x0, y0), (x1, y1) = closed[edges].T, closed[edges + 1].T
+    rise = y1 - y0
     is_level = rise == 0
-    share = np.where(is_level, 0.0, (y - start[:, 1]) / np.where(is_level, 1.0, rise))
-    met = start[:, 0] + share * (end[:, 0] - start[:, 0])
-    right_end = np.maximum(start[:, 0], end[:, 0])
-    left_end = np.minimum(start[:, 0], end[:, 0])
-    met = np.where(is_level, np.where(right_end <= x, right_end, left_end), met)
+    share = np.where(is_level, 0.0, (y - y0) / np.where(is_level, 1.0, rise))
+    right_end, left_end = np.maximum(x0, x1), np.minimum(x0, x1)
+    level_end = np.where(right_end <= x, right_end, left_end)
+    met = np.where(is_level, level_end, x0 + share * (x1 - x0))
     nearest = int(np.argmax(np.where(met <= x, met, -np.inf)))
-    return int(edges[nearest]), np.array([met[nearest], y])
+    return int(edges[nearest]), np.array([[met[nearest], y]])
 
 
 def _cut(group: Sequence[PixelPoints], shape: tuple[int, int]) -> list[PixelPoints]:

@@ -22,6 +22,7 @@ from ml.dicom.rtstruct_shell import (
     start_structure_set,
 )
 from ml.dicom.series import SeriesIndex
+from ml.geometry import VolumeGeometry
 from ml.structures import Structure
 
 __all__ = ["Provenance", "write_rtstruct"]
@@ -51,11 +52,12 @@ def write_rtstruct(
             writable.
     """
     shell = start_structure_set(series)
+    images = _image_sequences(series)
     seen: set[object] = set()
     for structure, mask in masks:
         _check_region(structure, mask, series, seen)
         item = add_region(shell, structure)
-        contours = list(_contour_items(mask, series))
+        contours = list(_contour_items(mask, series.geometry, images))
         if contours:
             item.ContourSequence = Sequence(contours)
     if not seen:
@@ -77,18 +79,28 @@ def _check_region(
     seen.update((structure.number, name))
 
 
-def _contour_items(mask: MaskVolume, series: SeriesIndex) -> Iterator[Dataset]:
+def _image_sequences(series: SeriesIndex) -> list[Sequence]:
+    """Return a Contour Image Sequence for each slice; its contours share it."""
+    sequences: list[Sequence] = []
+    for instance in series.instances:
+        image = Dataset()
+        image.ReferencedSOPClassUID = instance.sop_class_uid
+        image.ReferencedSOPInstanceUID = instance.sop_instance_uid
+        sequences.append(Sequence([image]))
+    return sequences
+
+
+def _contour_items(
+    mask: MaskVolume, geometry: VolumeGeometry, images: list[Sequence]
+) -> Iterator[Dataset]:
     """Yield one Contour Sequence item for each polygon, slices ascending."""
     for number in range(len(mask)):
         for ring in mask_to_rings(mask[number]):
-            image = Dataset()
-            image.ReferencedSOPClassUID = series.instances[number].sop_class_uid
-            image.ReferencedSOPInstanceUID = series.instances[number].sop_instance_uid
             item = Dataset()
-            item.ContourImageSequence = Sequence([image])
+            item.ContourImageSequence = images[number]
             item.ContourGeometricType = "CLOSED_PLANAR"
             item.NumberOfContourPoints = len(ring)
-            text = _decimal_strings(series.geometry.pixels_to_mm(number, ring))
+            text = _decimal_strings(geometry.pixels_to_mm(number, ring))
             # One ready string: a list of values would cost ten times the time and memory.
             item[_CONTOUR_DATA] = DataElement(_CONTOUR_DATA, "DS", text, already_converted=True)
             yield item

@@ -82,7 +82,7 @@ class Provenance:
 
 def start_structure_set(series: SeriesIndex) -> RTStruct:
     """Return rt-utils' shell with references to every slice of the series and no region."""
-    slices = [_stand_in(series, number) for number in range(len(series.instances))]
+    slices = _stand_ins(series)
     with _contained():
         return RTStruct(slices, ds_helper.create_rtstruct_dataset(slices))
 
@@ -206,19 +206,23 @@ def _to_utf8(source: Dataset) -> dict[str, bytes]:
     return values
 
 
-def _stand_in(series: SeriesIndex, number: int) -> Dataset:
-    """Return what rt-utils reads of a slice; the empty masks never use the unit geometry."""
-    slice_ = Dataset()
-    slice_.SOPClassUID = series.instances[number].sop_class_uid
-    slice_.SOPInstanceUID = series.instances[number].sop_instance_uid
-    slice_.StudyInstanceUID = series.study_instance_uid
-    slice_.SeriesInstanceUID = series.series_instance_uid
-    slice_.FrameOfReferenceUID = series.frame_of_reference_uid
-    slice_.StudyDate = slice_.StudyTime = slice_.StudyID = ""
-    slice_.ImagePositionPatient = [0, 0, number]
-    slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    slice_.PixelSpacing = [1, 1]
-    return slice_
+def _stand_ins(series: SeriesIndex) -> list[Dataset]:
+    """Return what rt-utils reads of each slice; the empty masks never use the unit geometry."""
+    common = Dataset()
+    common.StudyInstanceUID = series.study_instance_uid
+    common.SeriesInstanceUID = series.series_instance_uid
+    common.FrameOfReferenceUID = series.frame_of_reference_uid
+    common.StudyDate = common.StudyTime = common.StudyID = ""
+    common.ImagePositionPatient = [0, 0, 0]
+    common.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    common.PixelSpacing = [1, 1]
+    slices: list[Dataset] = []
+    for instance in series.instances:
+        slice_ = Dataset(dict(common.items()))  # Dataset(common) would share its dictionary
+        slice_.SOPClassUID = instance.sop_class_uid
+        slice_.SOPInstanceUID = instance.sop_instance_uid
+        slices.append(slice_)
+    return slices
 
 
 @contextlib.contextmanager
