@@ -22,8 +22,8 @@ def summarize(scores: Sequence[CaseScore]) -> dict[str, Any]:  # Any: json
             "hallucinated": sum(score.is_hallucinated for score in own),
             "both_empty": sum(score.is_absent for score in own),
         }
-    dice = [table[name]["dice"]["mean"] for name in names]
-    table["mdsc_fg"] = round(float(np.mean(dice)), 4)
+    means = [table[name]["dice"]["mean"] for name in names if table[name]["dice"]["finite"]]
+    table["mdsc_fg"] = round(float(np.mean(means)), 4) if means else None
     return table
 
 

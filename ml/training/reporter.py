@@ -5,7 +5,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class EpochReport:
     is_best: bool
 
 
+@runtime_checkable  # the tests' type checker asks isinstance
 class Reporter(Protocol):
     """Hears of a run."""
 

@@ -23,7 +23,9 @@ class TestSaveAndLoad:
 
     def test_halved_weights_make_a_working_network(self, tmp_path):
         checkpoint = make_checkpoint()
-        halves = {k: v.half() if v.is_floating_point() else v for k, v in checkpoint.weights.items()}
+        halves = {
+            k: v.half() if v.is_floating_point() else v for k, v in checkpoint.weights.items()
+        }
         save_checkpoint(dataclasses.replace(checkpoint, weights=halves), tmp_path / "w.safetensors")
 
         network = load_checkpoint(tmp_path / "w.safetensors").build_network()

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from ml.config import PreprocessingConfig
+from ml.data.slices import SliceSampler, iterate_case, read_batch
+from tests.factories.cases import make_case
+
+
+def make_sampler(empty_slice_weight: float = 1.0, seed: int = 0) -> SliceSampler:
+    return SliceSampler(
+        [make_case(0), make_case(1)],
+        empty_slice_weight=empty_slice_weight,
+        generator=np.random.default_rng(seed),
+    )
+
+
+class TestSampler:
+    def test_a_whole_epoch_holds_every_slice_once(self):
+        batches = make_sampler().draw_epoch(batch_size=2)
+
+        drawn = sorted(pair for batch in batches for pair in batch)
+        assert drawn == [(case, index) for case in range(2) for index in range(4)]
+
+    def test_slices_without_structures_can_be_left_out(self):
+        batches = make_sampler(empty_slice_weight=0.0).draw_epoch(batch_size=4, slices=200)
+
+        indices = [index for batch in batches for _, index in batch]
+        assert len(indices) == 200
+        assert 0 not in indices
+
+    def test_empty_slices_come_as_rarely_as_asked(self):
+        batches = make_sampler(empty_slice_weight=0.25).draw_epoch(batch_size=10, slices=4000)
+
+        share = np.mean([index == 0 for batch in batches for _, index in batch])
+        assert share == pytest.approx(0.25 / 3.25, abs=0.02)
+
+    def test_a_seed_draws_the_same(self):
+        assert make_sampler(seed=5).draw_epoch(2) == make_sampler(seed=5).draw_epoch(2)
+
+
+class TestReading:
+    def test_bytes_become_guarded_hu(self):
+        case = make_case()
+
+        batch = read_batch([case], [(0, 1), (0, 3)], PreprocessingConfig())
+
+        expected = case.images[[1, 3]][:, None] / 255 * 600 - 250
+        np.testing.assert_allclose(batch.hu.numpy(), expected, rtol=1e-5)
+        np.testing.assert_array_equal(batch.labels.numpy(), case.labels[[1, 3]])
+
+    def test_a_case_is_read_whole_and_in_order(self):
+        case = make_case(slices=5)
+
+        batches = list(iterate_case(case, PreprocessingConfig(), batch_size=2))
+
+        assert [len(b.labels) for b in batches] == [2, 2, 1]
+        together = np.concatenate([b.labels.numpy() for b in batches])
+        np.testing.assert_array_equal(together, case.labels)
