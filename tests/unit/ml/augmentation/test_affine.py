@@ -47,7 +47,7 @@ class TestSample:
 
 class TestApply:
     def test_the_identity_changes_nothing(self, pair, generator):
-        images, labels = apply_affine(*pair, sample_affine(2, STILL, generator))
+        images, labels = apply_affine(pair[0], pair[1], sample_affine(2, STILL, generator))
 
         torch.testing.assert_close(images, pair[0], atol=1e-3, rtol=0)
         assert torch.equal(labels, pair[1])
@@ -55,7 +55,7 @@ class TestApply:
     def test_a_flip_mirrors_image_and_labels(self, pair, generator):
         flip = AffineRanges(flip_probability=1.0, probability=0.0)
 
-        images, labels = apply_affine(*pair, sample_affine(2, flip, generator))
+        images, labels = apply_affine(pair[0], pair[1], sample_affine(2, flip, generator))
 
         torch.testing.assert_close(images, pair[0].flip(-1), atol=1e-3, rtol=0)
         assert torch.equal(labels, pair[1].flip(-1))
@@ -63,7 +63,7 @@ class TestApply:
     def test_image_and_labels_move_together(self, pair, generator):
         ranges = AffineRanges(probability=1.0)
 
-        images, labels = apply_affine(*pair, sample_affine(2, ranges, generator))
+        images, labels = apply_affine(pair[0], pair[1], sample_affine(2, ranges, generator))
 
         assert set(labels.unique().tolist()) == {0, 3}
         agreement = ((images[:, 0] > 150) == (labels == 3)).float().mean()
@@ -72,7 +72,7 @@ class TestApply:
     def test_a_quarter_turn_by_hand(self, pair):
         turn = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]).expand(2, 2, 3)
 
-        _, labels = apply_affine(*pair, turn)
+        _, labels = apply_affine(pair[0], pair[1], turn)
 
         assert torch.equal(labels, torch.rot90(pair[1], -1, dims=(1, 2))) or torch.equal(
             labels, torch.rot90(pair[1], 1, dims=(1, 2))

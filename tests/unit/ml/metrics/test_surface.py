@@ -82,9 +82,9 @@ class TestEmptyMasks:
         assert math.isnan(nothing.hausdorff95_mm())
         assert math.isnan(nothing.surface_dice(1.0))
 
-    @pytest.mark.parametrize("order", [1, -1])
-    def test_one_empty_mask_is_infinitely_far(self, order):
-        found = measure_surfaces(*[box(), box() & False][::order], THICK)
+    @pytest.mark.parametrize(("a", "b"), [(box(), box() & False), (box() & False, box())])
+    def test_one_empty_mask_is_infinitely_far(self, a, b):
+        found = measure_surfaces(a, b, THICK)
 
         distances = (
             found.hausdorff95_mm(),

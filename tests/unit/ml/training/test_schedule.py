@@ -46,13 +46,19 @@ class TestOptimizer:
 class TestMean:
     def test_it_moves_a_step_towards_the_network(self):
         mean, network = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
-        with torch.no_grad():
-            network.weight.fill_(3.0)
-            network.running_var.fill_(5.0)
-            network.num_batches_tracked.fill_(7)
+        network.load_state_dict(
+            {
+                "weight": torch.tensor([3.0]),
+                "bias": torch.tensor([0.0]),
+                "running_mean": torch.tensor([0.0]),
+                "running_var": torch.tensor([5.0]),
+                "num_batches_tracked": torch.tensor(7),
+            }
+        )
 
         update_mean(mean, network, decay=0.75)
 
-        assert mean.weight.item() == pytest.approx(1.5)
-        assert mean.running_var.item() == pytest.approx(2.0)
-        assert mean.num_batches_tracked.item() == 7
+        moved = mean.state_dict()
+        assert moved["weight"].item() == pytest.approx(1.5)
+        assert moved["running_var"].item() == pytest.approx(2.0)
+        assert moved["num_batches_tracked"].item() == 7
