@@ -2,22 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from services.core.database import create_database_engine
 from services.core.migrations import upgrade_database
-from tests.integration.deployment import Deployment, Pair
+from tests.integration.deployment import Deployment, Mode, Pair
 from tests.integration.servers import Servers, running_servers
-
-
-class Mode(StrEnum):
-    """The pairs of database and broker."""
-
-    EMBEDDED = "sqlite-and-folder"
-    SERVERS = "postgresql-and-redis"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -37,6 +38,13 @@ SHORT_TIMES = {
     "CERVICONTOUR_RESEND_SECONDS": "1.5",
     "CERVICONTOUR_WORKER_SILENT_SECONDS": "5",
 }
+
+
+class Mode(StrEnum):
+    """The pairs of database and broker."""
+
+    EMBEDDED = "sqlite-and-folder"
+    SERVERS = "postgresql-and-redis"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 
 from services.core.lifecycle import JobErrorCode, JobState
 from services.embedded.children import Child
-from tests.integration.deployment import Deployment, wait_until
+from tests.integration.deployment import Deployment, Mode, wait_until
 from tests.integration.servers import Servers
 
 
@@ -94,12 +94,8 @@ def test_a_worker_that_renews_its_process_goes_on(deployment: Deployment) -> Non
     assert len({deployment.gate.processes_of(job_id)[0] for job_id in jobs}) == 2
 
 
-def test_a_redis_that_was_killed_loses_no_job(
-    deployment: Deployment, request: pytest.FixtureRequest
-) -> None:
-    if deployment.has_folder_of_messages:
-        pytest.skip("a folder of messages has no server to kill")
-    servers: Servers = request.getfixturevalue("servers")
+@pytest.mark.parametrize("mode", [Mode.SERVERS], indirect=True, scope="session")
+def test_a_redis_that_was_killed_loses_no_job(deployment: Deployment, servers: Servers) -> None:
     if servers.own_redis is None:
         pytest.skip("the Redis server is not ours to kill")
     deployment.start_worker("patient")
