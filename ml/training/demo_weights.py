@@ -67,6 +67,7 @@ class DemoPlan:
     config: RunConfig
     processes: int
     command: str
+    """The one call that repeats all stages."""
 
 
 def main() -> None:
@@ -80,7 +81,7 @@ def main() -> None:
         cohort=DemoCohort(full=arguments.full_cases, small=arguments.small_cases),
         config=demo_config(epochs=arguments.epochs, slices_per_epoch=arguments.slices_per_epoch),
         processes=arguments.processes,
-        command=f"python -m ml.training.demo_weights {' '.join(sys.argv[1:])}",
+        command=_whole_command(arguments),
     )
     stage = Stage(arguments.stage)
     if stage is Stage.COHORT:
@@ -89,6 +90,12 @@ def main() -> None:
         train(plan.config, _cohort_data(plan), plan.folder / "run", _reporter(plan))
     if stage in (Stage.SHIP, Stage.ALL):
         _ship(plan, load_state(plan.config, plan.folder / "run"))
+
+
+def _whole_command(arguments: argparse.Namespace) -> str:
+    options = ("full_cases", "small_cases", "epochs", "slices_per_epoch")
+    values = (f"--{name.replace('_', '-')} {getattr(arguments, name)}" for name in options)
+    return f"python -m ml.training.demo_weights all {' '.join(values)}"
 
 
 def demo_config(*, epochs: int, slices_per_epoch: int) -> RunConfig:
@@ -203,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=demo_weights_path())
     parser.add_argument("--full-cases", type=int, default=DemoCohort().full)
     parser.add_argument("--small-cases", type=int, default=DemoCohort().small)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--slices-per-epoch", type=int, default=4000)
     parser.add_argument("--processes", type=int, default=2)
     return parser
