@@ -36,7 +36,7 @@ MEBIBYTE = 1024 * 1024
 
 def main() -> None:
     """Run the jobs and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=3)
     jobs = parser.parse_args().jobs
     with tempfile.TemporaryDirectory() as folder:
