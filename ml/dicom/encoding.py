@@ -164,10 +164,7 @@ def find_pixel_element(stream: ByteStream, syntax: str) -> PixelElement | None:
     group, element = struct.unpack(order + "HH", head[:4])
     (length,) = struct.unpack(order + "I", head[4:])
     if head[4:6] in _LONG_FORMS:
-        wide = stream.read(4)
-        if len(wide) < 4:
-            return None
-        (length,) = struct.unpack(order + "I", wide)
+        (length,) = struct.unpack(order + "I", stream.read(4))
     return PixelElement(
         offset=stream.tell(),
         length=None if length == _UNDEFINED_LENGTH else length,

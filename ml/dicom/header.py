@@ -248,7 +248,8 @@ class _Values:
 
 
 def _is_directory(meta: Dataset) -> bool:
-    return raw_text(meta, "MediaStorageSOPClassUID") == (uid.MediaStorageDirectoryStorage,)
+    sop_class = raw_value(meta, "MediaStorageSOPClassUID").rstrip(b" \0")
+    return sop_class == uid.MediaStorageDirectoryStorage.encode()
 
 
 def _is_no_image(sop_class: str, *, has_pixels: bool) -> bool:

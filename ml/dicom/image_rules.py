@@ -107,21 +107,20 @@ def _invalid(header: ImageHeader) -> list[str]:
     """Return the keywords of values that make no sense; absent values are other rules' matter."""
     names = set(header.malformed)
     spacing, position = header.pixel_spacing_mm or (1.0, 1.0), header.position_mm or (0.0,)
+    orientation = header.orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     bounds = {
         "Rows": 1 <= header.rows <= MAX_MATRIX,
         "Columns": 1 <= header.columns <= MAX_MATRIX,
         "PixelSpacing": all(0 < value <= MAX_PIXEL_SPACING_MM for value in spacing),
         "ImagePositionPatient": all(abs(value) <= MAX_POSITION_MM for value in position),
-        "ImageOrientationPatient": _are_unit_vectors_at_right_angles(header.orientation),
+        "ImageOrientationPatient": _are_unit_vectors_at_right_angles(orientation),
         "RescaleSlope": 0 < abs(header.rescale_slope or 0) <= MAX_RESCALE,
         "RescaleIntercept": abs(header.rescale_intercept or 0) <= MAX_RESCALE,
     }
     return sorted(names | {name for name, is_plausible in bounds.items() if not is_plausible})
 
 
-def _are_unit_vectors_at_right_angles(orientation: tuple[float, ...] | None) -> bool:
-    if orientation is None:
-        return True
+def _are_unit_vectors_at_right_angles(orientation: tuple[float, ...]) -> bool:
     directions = np.array(orientation).reshape(2, 3)
     return bool(np.abs(directions @ directions.T - np.eye(2)).max() <= DIRECTION_TOLERANCE)
 

@@ -355,6 +355,9 @@ DEFECTS: dict[str, Defect] = {
     ),
     "UID with a letter": Defect(code=Codes.INVALID_VALUE, make=raw("StudyInstanceUID", b"1.2.x")),
     "no rows": Defect(code=Codes.INVALID_VALUE, make=setting(Rows=0)),
+    "rows empty": Defect(
+        code=Codes.INVALID_VALUE, make=edited(lambda ds, _: ds.add_new("Rows", "US", None))
+    ),
     "rows of four bytes": Defect(code=Codes.INVALID_VALUE, make=raw("Rows", b"\x18\0\0\0")),
     "mixed sizes": Defect(code=Codes.MIXED_SIZES, make=setting(Rows=12, Columns=40)),
     "mixed pixel spacings": Defect(

@@ -261,11 +261,11 @@ class TestRegions:
                 assert all(re.fullmatch(rb"-?\d+(\.\d{1,3})?", word.strip()) for word in words)
 
     def test_contour_data_fits_explicit_vr(self, tmp_path):
-        spec = ct.CtSpec(slices=2, rows=30, columns=1300, pixel_spacing_mm=(1.2345, 0.9871))
+        spec = ct.CtSpec(slices=2, rows=9, columns=1300, pixel_spacing_mm=(1.2345, 0.9871))
         ct.write_ct(tmp_path / "ct", spec)
         series = index_series(list_source_files(tmp_path / "ct"))
         mask = np.zeros(series.geometry.shape, np.bool_)
-        mask[:, 1:29, ::2] = mask[:, 1] = True
+        mask[:, 1:8, ::2] = mask[:, 1] = True
         ds = written(series, {"comb": mask}, tmp_path)
         lengths = [
             len(item.get_item("ContourData").value)
