@@ -101,7 +101,7 @@ def _contour(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
         lease.check()
         outcome = _outcome(worker, network, prediction) | {
             "seconds": clock.seconds
-            | {f"contouring_{step}": took for step, took in prediction.seconds.items()}
+            | {f"contouring_{step}": round(took, 3) for step, took in prediction.seconds.items()}
         }
         _release(worker, claim, folder, outcome)
 
