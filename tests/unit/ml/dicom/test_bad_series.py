@@ -4,7 +4,7 @@ import pytest
 
 from ml.dicom.errors import DicomError, DicomErrorCode
 from ml.dicom.series import index_series, list_source_files
-from tests.factories import ct
+from tests.factories import ct, ct_defects
 
 
 def refusal_of(folder):
@@ -14,7 +14,7 @@ def refusal_of(folder):
 
 
 class TestDefects:
-    @pytest.mark.parametrize("defect", ct.DEFECTS.values(), ids=list(ct.DEFECTS))
+    @pytest.mark.parametrize("defect", ct_defects.DEFECTS.values(), ids=list(ct_defects.DEFECTS))
     def test_each_is_refused_by_its_code_with_its_offenders(self, tmp_path, defect):
         defect.make(tmp_path)
         error = refusal_of(tmp_path)
@@ -30,11 +30,11 @@ class TestDefects:
     def test_every_code_of_a_series_has_a_defect(self):
         of_syntaxes = {DicomErrorCode.TRANSFER_SYNTAX_UNSUPPORTED}
         of_structure_sets = {DicomErrorCode.RTSTRUCT_INVALID}
-        covered = {defect.code for defect in ct.DEFECTS.values()}
+        covered = {defect.code for defect in ct_defects.DEFECTS.values()}
         assert covered | of_syntaxes | of_structure_sets == set(DicomErrorCode)
 
     def test_the_same_files_are_refused_in_the_same_words(self, tmp_path):
-        ct.DEFECTS["two series"].make(tmp_path)
+        ct_defects.DEFECTS["two series"].make(tmp_path)
         files = list_source_files(tmp_path)
         answers = []
         for order in (files, files[::-1]):
@@ -90,7 +90,7 @@ class TestFacts:
         }
 
     def test_invalid_attributes_are_named(self, tmp_path):
-        ct.setting(PixelSpacing=[0, 2], RescaleSlope=0)(tmp_path)
+        ct_defects.setting(PixelSpacing=[0, 2], RescaleSlope=0)(tmp_path)
         assert refusal_of(tmp_path).facts == {"attributes": ["PixelSpacing", "RescaleSlope"]}
 
     def test_two_sequences_of_two_slices_are_both_named(self, tmp_path):

@@ -13,7 +13,7 @@ from ml.dicom.codestream import find_codestream_size
 from ml.dicom.encoding import MAX_FRAGMENTS
 from ml.dicom.errors import DicomError, DicomErrorCode
 from ml.dicom.series import index_series, list_source_files, read_volume
-from tests.factories import ct
+from tests.factories import ct, ct_defects
 
 EXPLICIT = uid.ExplicitVRLittleEndian
 
@@ -164,7 +164,7 @@ class TestFragments:
             del ds.PixelData
             ds.FloatPixelData = bytes(24 * 20 * 4)
 
-        ct.edited(edit)(tmp_path)
+        ct_defects.edited(edit)(tmp_path)
         assert refusal_of(tmp_path).code is DicomErrorCode.PIXEL_FORMAT_UNSUPPORTED
 
     def test_eight_bits_in_a_codestream_do_not_fill_sixteen(self, tmp_path):
