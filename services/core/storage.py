@@ -165,11 +165,11 @@ class FilesystemStorage:
 
     def list_series(self, older_than_seconds: float) -> list[UUID]:
         """List series folders of at least that age."""
-        return [UUID(folder.name) for folder in _older(self._series, older_than_seconds)]
+        return _resource_ids(_older(self._series, older_than_seconds))
 
     def list_results(self, older_than_seconds: float) -> list[UUID]:
         """List result folders of at least that age."""
-        return [UUID(folder.name) for folder in _older(self._results, older_than_seconds)]
+        return _resource_ids(_older(self._results, older_than_seconds))
 
     def check(self) -> None:
         """Prove that the storage can be written.
@@ -210,6 +210,18 @@ def _older(parent: Path, seconds: float) -> list[Path]:
     if not parent.is_dir():
         return []
     return [folder for folder in parent.iterdir() if _last_write(folder) <= latest]
+
+
+def _resource_ids(folders: list[Path]) -> list[UUID]:
+    """Return the ids in folder names; what an operator put there has none and is left alone."""
+    return [UUID(folder.name) for folder in folders if _is_uuid(folder.name)]
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
 
 
 def _last_write(folder: Path) -> float:

@@ -138,6 +138,15 @@ class TestSweep:
 
         assert [str(job_id) for job_id in storage.list_results(AN_HOUR)] == [old.name]
 
+    def test_folders_of_other_names_are_left_alone(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        job_id = uuid4()
+        for name in (str(job_id), "lost+found", str(uuid4()).upper()):
+            (tmp_path / "storage" / "results" / name).mkdir(parents=True)
+
+        assert storage.list_results(0) == [job_id]
+
     def test_an_empty_storage_has_nothing_to_sweep(self, storage: FilesystemStorage) -> None:
         assert storage.sweep_staging(0) == 0
 
