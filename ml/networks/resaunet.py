@@ -31,7 +31,11 @@ class ImageSizeError(ValueError):
 class ResAUNet(nn.Module):
     """One CT slice in, one logit per class and pixel out.
 
-    Reference: Liu et al., J Biotech Res 2024;17:166-179; layers completed as docs say.
+    Where the paper is silent: all four skips are gated, hidden layers of the gates are as wide as
+    the skip, the decoder has 256, 128, 64 and 64 channels, and a deconvolution to 32 channels
+    restores the image's size.
+
+    Reference: Liu et al., J Biotech Res 2024;17:166-179.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
