@@ -39,17 +39,15 @@ def cache_case(
     hu = crop.guarded_hu(crop.alignment.to_lps(volume.hu))
     turned_labels = crop.alignment.to_lps(labels)
     covered = turned_labels[:, crop.rows.covered, crop.columns.covered]
-    target = folder / patient_id
-    target.mkdir(parents=True, exist_ok=True)
-    np.save(target / "images.npy", np.rint((hu - low) / (high - low) * IMAGE_LEVELS).astype("u1"))
-    np.save(target / "labels.npy", crop.labels(turned_labels))
-    facts = {
-        "patient_id": patient_id,
-        "spacing_mm": [crop.geometry.slice_spacing_mm, *(2 * [config.pixel_spacing_mm])],
-        "lost_label_voxels": int(np.count_nonzero(labels) - np.count_nonzero(covered)),
-    }
-    # written last: a folder with this file is complete
-    (target / "case.json").write_text(json.dumps(facts))
+    spacing_mm = (crop.geometry.slice_spacing_mm, config.pixel_spacing_mm, config.pixel_spacing_mm)
+    case = Case(
+        patient_id=patient_id,
+        images=np.rint((hu - low) / (high - low) * IMAGE_LEVELS).astype(np.uint8),
+        labels=crop.labels(turned_labels),
+        spacing_mm=spacing_mm,
+        lost_label_voxels=int(np.count_nonzero(labels) - np.count_nonzero(covered)),
+    )
+    _write_case(case, folder)
 
 
 def open_case(folder: Path) -> Case:
@@ -70,20 +68,32 @@ def coarsen_case(case: Case, folder: Path) -> None:
     Images become means of 2 x 2 pixels, labels the middle of the four; where two labels hold two
     pixels each, a checkerboard decides, so that borders keep their place on average.
     """
-    target = folder / case.patient_id
-    target.mkdir(parents=True, exist_ok=True)
-    fours = _fours(case.images).astype(np.float32)
-    np.save(target / "images.npy", np.rint(fours.mean(axis=-1)).astype("u1"))
+    images = _fours(case.images).astype(np.float32).mean(axis=-1)
     ordered = np.sort(_fours(case.labels), axis=-1)
     rows, columns = ordered.shape[1:3]
     checkerboard = (np.arange(rows)[:, None] + np.arange(columns)) % 2 == 0
-    np.save(target / "labels.npy", np.where(checkerboard, ordered[..., 1], ordered[..., 2]))
     between_slices, between_rows, between_columns = case.spacing_mm
+    coarse = Case(
+        patient_id=case.patient_id,
+        images=np.rint(images).astype(np.uint8),
+        labels=np.where(checkerboard, ordered[..., 1], ordered[..., 2]),
+        spacing_mm=(between_slices, 2 * between_rows, 2 * between_columns),
+        lost_label_voxels=case.lost_label_voxels,
+    )
+    _write_case(coarse, folder)
+
+
+def _write_case(case: Case, folder: Path) -> None:
+    target = folder / case.patient_id
+    target.mkdir(parents=True, exist_ok=True)
+    np.save(target / "images.npy", case.images)
+    np.save(target / "labels.npy", case.labels)
     facts = {
         "patient_id": case.patient_id,
-        "spacing_mm": [between_slices, 2 * between_rows, 2 * between_columns],
+        "spacing_mm": case.spacing_mm,
         "lost_label_voxels": case.lost_label_voxels,
     }
+    # written last: a folder with this file is complete
     (target / "case.json").write_text(json.dumps(facts))
 
 

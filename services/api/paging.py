@@ -3,18 +3,37 @@
 import base64
 import binascii
 import datetime as dt
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
 from fastapi.exceptions import RequestValidationError
 
 from services.core.repositories.paging import PageCursor
+from services.core.tables import ContourJob, Series
 
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
 
 PageSize = Annotated[int, Query(alias="limit", ge=1, le=MAX_PAGE_SIZE, description="Items a page.")]
+
+
+Item = TypeVar("Item")
+
+
+def cut_page(
+    found: Sequence[Item], page_size: int, row_of: Callable[[Item], Series | ContourJob]
+) -> tuple[Sequence[Item], str | None]:
+    """Return a page of what was read one row beyond it, and the cursor of the next if there is one.
+
+    row_of: the row behind an item.
+    """
+    page = found[:page_size]
+    if len(found) <= page_size:
+        return page, None
+    last = row_of(page[-1])
+    return page, encode_cursor(PageCursor(created_at=last.created_at, id=last.id))
 
 
 def encode_cursor(cursor: PageCursor) -> str:

@@ -50,7 +50,7 @@ LEGAL_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
 }
-"""Every update of a state is guarded by this table through sources_of or is_legal."""
+"""Every update of a state is one of these."""
 
 
 def is_legal(source: JobState, target: JobState) -> bool:

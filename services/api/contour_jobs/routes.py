@@ -14,10 +14,9 @@ from services.api.contour_jobs.schemas import (
 )
 from services.api.contour_jobs.service import ContourJobService, JobRequest
 from services.api.dependencies import CorrelationId, DependenciesDep, IdempotencyKey
-from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, encode_cursor
+from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
 from services.core.lifecycle import JobState
-from services.core.repositories.paging import PageCursor
 
 DICOM_MEDIA_TYPE = "application/dicom"
 
@@ -72,11 +71,7 @@ def list_contour_jobs(
 ) -> ContourJobPage:
     """List jobs, newest first."""
     rows = service.page(page_size + 1, cursor, state=state, series_id=series_id)
-    items = rows[:page_size]
-    next_cursor = None
-    if len(rows) > page_size:
-        last = items[-1].job
-        next_cursor = encode_cursor(PageCursor(created_at=last.created_at, id=last.id))
+    items, next_cursor = cut_page(rows, page_size, lambda watched: watched.job)
     return ContourJobPage(
         items=[ContourJobResponse.of(row) for row in items], next_cursor=next_cursor
     )

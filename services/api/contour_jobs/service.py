@@ -95,7 +95,8 @@ class ContourJobService:
         """List jobs, newest first, from behind a cursor."""
         with self._new_unit_of_work() as uow:
             jobs = uow.contour_jobs.page(limit, after, state=state, series_id=series_id)
-            return [_watched(uow, job) for job in jobs]
+            positions = uow.contour_jobs.queue_positions(jobs)
+        return [WatchedJob(job=job, queue_position=positions.get(job.id)) for job in jobs]
 
     def cancel(self, job_id: UUID) -> WatchedJob:
         """End a queued job and ask a running one to stop.

@@ -8,13 +8,12 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Response
 
 from services.api.dependencies import DependenciesDep, IdempotencyKey
-from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, encode_cursor
+from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, STORAGE_CODES, UPLOAD_CODES, problem_responses
 from services.api.series.schemas import PostedSeriesResponse, SeriesPage, SeriesResponse
 from services.api.series.service import SeriesService
 from services.api.uploads.http import UPLOAD_REQUEST_BODY, UploadBody
 from services.api.uploads.stream import received_upload
-from services.core.repositories.paging import PageCursor
 
 router = APIRouter(prefix="/v1/series", tags=["series"])
 
@@ -60,14 +59,8 @@ def list_series(
 ) -> SeriesPage:
     """List series, newest first."""
     rows = service.page(page_size + 1, cursor)
-    items = rows[:page_size]
-    more = len(rows) > page_size
-    return SeriesPage(
-        items=[SeriesResponse.of(row) for row in items],
-        next_cursor=encode_cursor(PageCursor(created_at=items[-1].created_at, id=items[-1].id))
-        if more
-        else None,
-    )
+    items, next_cursor = cut_page(rows, page_size, lambda series: series)
+    return SeriesPage(items=[SeriesResponse.of(row) for row in items], next_cursor=next_cursor)
 
 
 @router.get(

@@ -1,6 +1,7 @@
 """Every statement about contouring jobs that those who ask for them need."""
 
 import datetime as dt
+from collections.abc import Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -61,15 +62,21 @@ class ContourJobRepository:
 
     def queue_position(self, job: ContourJob) -> int | None:
         """Return how many queued jobs run before this one, or None once it left the queue."""
-        if job.state is not JobState.QUEUED:
-            return None
-        ahead = sa.or_(
-            ContourJob.created_at < job.created_at,
-            sa.and_(ContourJob.created_at == job.created_at, ContourJob.id < job.id),
+        return self.queue_positions([job]).get(job.id)
+
+    def queue_positions(self, jobs: Sequence[ContourJob]) -> dict[UUID, int]:
+        """Return, by id, how many queued jobs run before each of these that is queued."""
+        queued = [job.id for job in jobs if job.state is JobState.QUEUED]
+        if not queued:
+            return {}
+        in_turn = sa.func.row_number().over(order_by=(ContourJob.created_at, ContourJob.id))
+        ranked = (
+            sa.select(ContourJob.id, (in_turn - 1).label("position"))
+            .where(ContourJob.state == JobState.QUEUED)
+            .subquery()
         )
-        return self._session.scalar(
-            sa.select(sa.func.count()).where(ContourJob.state == JobState.QUEUED, ahead)
-        )
+        rows = self._session.execute(sa.select(ranked).where(ranked.c.id.in_(queued)))
+        return {row.id: row.position for row in rows}
 
     def count_by_state(self) -> dict[JobState, int]:
         """Count the jobs in every state that has any."""
@@ -95,8 +102,7 @@ class ContourJobRepository:
         if not at_once:
             self._update(job_id, JobState.RUNNING, cancel_requested=True)
         job = self.get(job_id)
-        ended = job.state.is_terminal and job.state is not JobState.CANCELLED
-        if ended and not is_legal(job.state, JobState.CANCELLED):
+        if job.state is not JobState.CANCELLED and not is_legal(job.state, JobState.CANCELLED):
             raise IllegalTransitionError(job_id, job.state, JobState.CANCELLED)
         return job
 
