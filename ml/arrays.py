@@ -10,6 +10,8 @@ HuVolume = Int16[np.ndarray, "slices rows columns"]
 HuSlice = Int16[np.ndarray, "rows columns"]
 AnyMask = Bool[np.ndarray, "..."]
 """A mask of any rank."""
+AnyImage = Float32[np.ndarray, "..."]
+"""Real values of any rank."""
 PartNumbers = Integer[np.ndarray, "..."]
 """Number of the connected part at every voxel; 0 outside all."""
 MaskVolume = Bool[np.ndarray, "slices rows columns"]
@@ -33,5 +35,11 @@ Indices = Int[np.ndarray, "_"]
 """Whole-number positions along one axis."""
 ResamplingMatrix = Float32[np.ndarray, "out_positions in_positions"]
 """Weights of one axis' resampling; every row belongs to one output position."""
+ContextVolume = Float32[np.ndarray, "slices offsets crop_rows crop_columns"]
+"""For every slice the slices at the heights of its context."""
+ChannelVolume = Float32[np.ndarray, "slices channels crop_rows crop_columns"]
+"""The network's input."""
+ContextIndices = Int[np.ndarray, "slices offsets"]
+ContextShares = Float32[np.ndarray, "slices offsets"]
 ByteVolumeOfFours = UInt8[np.ndarray, "slices half_rows half_columns 4"]
 """Every 2 x 2 block of a slice."""

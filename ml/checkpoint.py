@@ -56,7 +56,9 @@ class Checkpoint:
 
     def build_network(self) -> nn.Module:
         """Return the network with these weights, in evaluation mode."""
-        network = build_network(self.run_config.network)
+        network = build_network(
+            self.run_config.network, self.run_config.preprocessing.channel_count
+        )
         network.load_state_dict({k: v.float() for k, v in self.weights.items()}, strict=True)
         return network.eval()
 

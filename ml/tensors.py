@@ -6,7 +6,7 @@ Axes are batch, channel, row, column; images are scaled to [0, 1] unless said ot
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-ImageBatch = Float[Tensor, "batch 1 rows columns"]
+ImageBatch = Float[Tensor, "batch image_channels rows columns"]
 GuardedBatch = Float[Tensor, "batch 1 rows columns"]
 """HU, clipped to the guard range around the window."""
 FeatureMaps = Float[Tensor, "batch channels rows columns"]

@@ -61,8 +61,8 @@ def apply_intensity(
     hu: GuardedBatch, change: IntensityChange, config: PreprocessingConfig
 ) -> ImageBatch:
     """Window HU to [0, 1] with the drawn change; without one this is the plain window."""
-    width = config.window_width_hu + _spread(change.width_hu)
-    low = config.window_level_hu + _spread(change.level_hu) - width / 2
+    width = config.windows[0].width_hu + _spread(change.width_hu)
+    low = config.windows[0].level_hu + _spread(change.level_hu) - width / 2
     images = torch.clamp((hu - low) / width, 0, 1) ** _spread(change.gamma)
     images = (images - 0.5) * _spread(change.contrast) + 0.5 + _spread(change.brightness)
     source = torch.Generator(device=hu.device).manual_seed(change.noise_seed)
@@ -72,8 +72,9 @@ def apply_intensity(
 
 def plain_window(hu: GuardedBatch, config: PreprocessingConfig) -> ImageBatch:
     """Window HU to [0, 1] as inference does."""
-    low = config.window_level_hu - config.window_width_hu / 2
-    return torch.clamp((hu - low) / config.window_width_hu, 0, 1)
+    window = config.windows[0]
+    low = window.level_hu - window.width_hu / 2
+    return torch.clamp((hu - low) / window.width_hu, 0, 1)
 
 
 def _spread(values: PerImage) -> torch.Tensor:

@@ -1,7 +1,9 @@
 """Seeded splits by patient."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,17 @@ class Split:
     training: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:  # Any: json
+        """Return plain json types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Split":  # Any: json
+        """Rebuild a split from to_dict or from its json."""
+        parts = {name: tuple(values[name]) for name in ("training", "validation", "test")}
+        return cls(**parts, seed=values["seed"])
 
 
 def split_patients(
@@ -40,4 +53,5 @@ def split_patients(
         training=tuple(dealt[:first]),
         validation=tuple(dealt[first:second]),
         test=tuple(dealt[second:]),
+        seed=seed,
     )

@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ml.config import LossName
+from ml.config import LossConfig, LossName
 from ml.losses.compound import CrossEntropyDice
 
-LOSSES: dict[LossName, Callable[[], nn.Module]] = {
+LOSSES: dict[LossName, Callable[[LossConfig], nn.Module]] = {
     LossName.CE_DICE: CrossEntropyDice,
 }
+
+
+def build_loss(config: LossConfig) -> nn.Module:
+    """Build the configured loss of logits and labels."""
+    return LOSSES[config.name](config)

@@ -7,11 +7,11 @@ from torch import nn
 from ml.config import NetworkConfig, NetworkName
 from ml.networks.resaunet import ResAUNet
 
-NETWORKS: dict[NetworkName, Callable[[NetworkConfig], nn.Module]] = {
+NETWORKS: dict[NetworkName, Callable[[NetworkConfig, int], nn.Module]] = {
     NetworkName.RESAUNET: ResAUNet,
 }
 
 
-def build_network(config: NetworkConfig) -> nn.Module:
+def build_network(config: NetworkConfig, input_channels: int = 1) -> nn.Module:
     """Build the configured network with fresh weights."""
-    return NETWORKS[config.name](config)
+    return NETWORKS[config.name](config, input_channels)

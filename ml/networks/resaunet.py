@@ -38,12 +38,12 @@ class ResAUNet(nn.Module):
     Reference: Liu et al., J Biotech Res 2024;17:166-179.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, input_channels: int) -> None:
         super().__init__()
         channels = [scaled_channels(c, config.width) for c in ENCODER_CHANNELS]
         decoder = [scaled_channels(c, config.width) for c in DECODER_CHANNELS]
         final = scaled_channels(FINAL_CHANNELS, config.width)
-        self.encoder = ResNetEncoder(channels)
+        self.encoder = ResNetEncoder(channels, input_channels)
         skips = channels[-2::-1]
         below = [channels[-1], *decoder[:-1]]
         self.up_stages = nn.ModuleList(
@@ -71,14 +71,14 @@ class ResAUNet(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """ResNet34 without its classifier, for one input channel.
+    """ResNet34 without its classifier.
 
     Reference: He et al., Deep Residual Learning for Image Recognition, 2015.
     """
 
-    def __init__(self, channels: list[int]) -> None:
+    def __init__(self, channels: list[int], input_channels: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1, channels[0], 7, stride=2, padding=3, bias=False)
+        self.stem = nn.Conv2d(input_channels, channels[0], 7, stride=2, padding=3, bias=False)
         self.norm = nn.BatchNorm2d(channels[0])
         self.stages = nn.ModuleList(
             _residual_stage(channels[i], channels[i + 1], count, stride=1 if i == 0 else 2)

@@ -51,7 +51,7 @@ class Crop:
 
     def images(self, hu: HuVolume) -> CropVolume:
         """Return the network's input for slices of the volume, scaled to [0, 1]."""
-        return window_to_unit(self.guarded_hu(hu), self.config)
+        return window_to_unit(self.guarded_hu(hu), self.config.windows[0])
 
     def guarded_hu(self, hu: HuVolume) -> CropVolume:
         """Return slices on the crop's grid in HU, clipped to the guard range.

@@ -13,7 +13,7 @@ from ml.augmentation.pipeline import Augmenter
 from ml.config import RunConfig
 from ml.data.cases import Case
 from ml.data.slices import SliceSampler, read_batch
-from ml.losses import LOSSES
+from ml.losses import build_loss
 from ml.structures import StructureSet
 from ml.training.reporter import EpochReport, Reporter
 from ml.training.schedule import learning_rate_at, set_learning_rate, update_mean
@@ -52,7 +52,7 @@ def train(config: RunConfig, data: TrainingData, folder: Path, reporter: Reporte
     folder.mkdir(parents=True, exist_ok=True)
     has_state = (folder / STATE_FILE).exists()
     state = load_state(config, folder) if has_state else start_state(config)
-    loss = LOSSES[config.training.loss]()
+    loss = build_loss(config.loss)
     sampler = SliceSampler(
         data.training,
         empty_slice_weight=config.training.empty_slice_weight,

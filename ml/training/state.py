@@ -45,7 +45,7 @@ def start_state(config: RunConfig) -> TrainingState:
     """Draw fresh weights from the seed."""
     training = config.training
     torch.manual_seed(training.seed)
-    network = channels_last(build_network(config.network))
+    network = channels_last(build_network(config.network, config.preprocessing.channel_count))
     return TrainingState(
         network=network,
         mean_network=copy.deepcopy(network).requires_grad_(requires_grad=False)

@@ -25,14 +25,15 @@ def load_intensity_network(options: NetworkOptions) -> LoadedNetwork:
     from ml.inference.predictor import Predictor  # noqa: PLC0415
     from ml.structures import CERVIX  # noqa: PLC0415
 
-    window = PreprocessingConfig()
-    low = window.window_level_hu - window.window_width_hu / 2
+    preprocessing = PreprocessingConfig()
+    window = preprocessing.windows[0]
+    low = window.level_hu - window.width_hu / 2
 
     class IntensityNetwork(torch.nn.Module):
         """The brightest pixel nearby says which structure, half its height says where it ends."""
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            hu = images * window.window_width_hu + low
+            hu = images * window.width_hu + low
             plateau = torch.nn.functional.max_pool2d(hu, 5, stride=1, padding=2)
             inside = hu - (plateau + FAT_HU) / 2
             is_near = [(plateau - value).abs() < STEP_HU / 2 for value in STRUCTURE_HU]
@@ -44,7 +45,7 @@ def load_intensity_network(options: NetworkOptions) -> LoadedNetwork:
             return IntensityNetwork().eval()
 
     checkpoint = IntensityCheckpoint(
-        run_config=RunConfig(preprocessing=window),
+        run_config=RunConfig(preprocessing=preprocessing),
         card=CheckpointCard(model_version="intensity", intended_use="tests"),
         weights={},
         sha256="0" * 64,

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from ml.config import LossName
-from ml.losses import LOSSES
+from ml.config import LossConfig, LossName
+from ml.losses import LOSSES, build_loss
 from ml.losses.functional import ce_dice_loss, cross_entropy, dice_loss, soft_dice_per_class
 
 FOUR_PIXELS = torch.tensor([0.9, 0.4, 0.3, 0.1])
@@ -74,11 +74,13 @@ class TestCompound:
         logits = torch.randn(1, 3, 2, 3, dtype=torch.float64, requires_grad=True)
         labels = torch.randint(0, 3, (1, 2, 3))
 
-        assert torch.autograd.gradcheck(lambda values: LOSSES[name]()(values, labels), logits)
+        assert torch.autograd.gradcheck(
+            lambda values: LOSSES[name](LossConfig(name=name))(values, labels), logits
+        )
 
     def test_even_logits_cost_their_known_value(self):
         logits, labels = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
 
-        loss = LOSSES[LossName.CE_DICE]()(logits, labels)
+        loss = build_loss(LossConfig(name=LossName.CE_DICE))(logits, labels)
 
         assert loss.item() == pytest.approx(math.log(2) + 1 - (2 * 0.5 + 1) / (2 + 1), abs=1e-6)
