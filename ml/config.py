@@ -7,9 +7,10 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 CROP_MULTIPLE_PX = 32
 """Networks halve their input up to five times."""
@@ -329,41 +330,43 @@ class RunConfig:
 
 
 Part = TypeVar("Part")
+Json: TypeAlias = Any  # Any: values as json has them, of whatever depth
 
 
-def _build(part: type[Part], values: object, path: str) -> Part:
+def _build(part: type[Part], values: Json, path: str) -> Part:
     """Make a dataclass from json values, nested ones included."""
     if not isinstance(values, dict):
         raise ConfigError(path.rstrip(".") or "config", "must be an object")
+    named = typing.cast("dict[str, Json]", values)
     hints = typing.get_type_hints(part)
-    for key in values:
+    for key in named:
         _require(key in hints, f"{path}{key}", "there is no such setting")
-    return part(**{key: _value(hints[key], value, f"{path}{key}") for key, value in values.items()})
+    return part(**{key: _value(hints[key], value, f"{path}{key}") for key, value in named.items()})
 
 
-def _value(kind: object, value: object, path: str) -> object:
+def _value(kind: Json, value: Json, path: str) -> Json:
     """Turn a json value into the hinted type."""
     if isinstance(kind, types.UnionType):
         options = [option for option in typing.get_args(kind) if option is not types.NoneType]
         return None if value is None else _value(options[0], value, path)
     if typing.get_origin(kind) is tuple:
         return _tuple(typing.get_args(kind), value, path)
-    plain = typing.cast("type", kind)
-    if dataclasses.is_dataclass(plain):
-        return _build(plain, value, f"{path}.")
-    return _plain(plain, value, path)
+    if dataclasses.is_dataclass(kind):
+        return _build(typing.cast("type[Json]", kind), value, f"{path}.")
+    return _plain(kind, value, path)
 
 
-def _tuple(kinds: tuple[object, ...], value: object, path: str) -> tuple[object, ...]:
+def _tuple(kinds: tuple[Json, ...], value: Json, path: str) -> tuple[Json, ...]:
     if not isinstance(value, list | tuple):
         raise ConfigError(path, "must be a list")
+    items = typing.cast("Sequence[Json]", value)
     if kinds[-1] is Ellipsis:
-        return tuple(_value(kinds[0], item, path) for item in value)
-    _require(len(value) == len(kinds), path, f"must be {len(kinds)} values")
-    return tuple(_value(kind, item, path) for kind, item in zip(kinds, value, strict=True))
+        return tuple(_value(kinds[0], item, path) for item in items)
+    _require(len(items) == len(kinds), path, f"must be {len(kinds)} values")
+    return tuple(_value(kind, item, path) for kind, item in zip(kinds, items, strict=True))
 
 
-def _plain(kind: type, value: object, path: str) -> object:
+def _plain(kind: type[Json], value: Json, path: str) -> Json:
     if issubclass(kind, StrEnum):
         names = [member.value for member in kind]
         _require(value in names, path, f"must be one of {', '.join(names)}, not {value!r}")

@@ -163,8 +163,8 @@ def write_case(dataset: Dataset, case: LabelledCase) -> CaseFacts:
 def case_sha256(case: LabelledCase) -> str:
     """Hash what a case is: HU, labels and geometry."""
     digest = hashlib.sha256()
-    digest.update(np.ascontiguousarray(case.volume.hu))
-    digest.update(np.ascontiguousarray(case.labels))
+    digest.update(np.ascontiguousarray(case.volume.hu).data)
+    digest.update(np.ascontiguousarray(case.labels).data)
     digest.update(json.dumps(_geometry_dict(case.volume.geometry)).encode())
     return digest.hexdigest()
 
