@@ -9,7 +9,6 @@ from ml.dicom.rtstruct_check import check_rtstruct
 from ml.dicom.rtstruct_read import read_rtstruct
 from ml.dicom.series import index_series
 from ml.geometry import VolumeGeometry
-from ml.phantom.__main__ import main
 from ml.phantom.files import StorageOptions, stored_labels, write_phantom
 from ml.phantom.orientation import PatientPosition, RowOrder
 from ml.structures import CERVIX, UnknownStructureError
@@ -104,13 +103,3 @@ def test_the_record_says_how_to_make_the_phantom_again(tiny_phantom, tmp_path):
     assert (record["seed"], record["tier"]) == (7, "tiny")
     assert record["generator_version"] == tiny_phantom.generator_version
     assert record["anatomy"]["bladder"]["volume_ml"] == tiny_phantom.anatomy.bladder.volume_ml
-
-
-def test_the_command_line_writes_a_series(tmp_path, capsys):
-    out = tmp_path / "case"
-    main(["write", "--seed", "3", "--out", str(out), "--tier", "tiny", "--position", "FFS"])
-    images = sorted((out / "ct").iterdir())
-    assert len(images) == 16
-    image = pydicom.dcmread(images[0])
-    assert (image.PatientPosition, str(image.PatientName)) == ("FFS", "PHANTOM^3")
-    assert capsys.readouterr().out == f"{out}\n"

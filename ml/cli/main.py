@@ -1,0 +1,38 @@
+"""The researcher's command line: `cervicontour` or `python -m ml.cli.main`."""
+
+import logging
+
+import click
+
+from ml.cli.lazy import LazyCommand, LazyGroup
+
+COMMANDS = {
+    "phantom": LazyCommand(
+        module="ml.cli.phantom", summary="Make synthetic pelvic CTs with their true contours."
+    ),
+    "split": LazyCommand(
+        module="ml.cli.split", summary="Deal a dataset's patients to training, validation and test."
+    ),
+}
+"""In the order in which a study uses them."""
+
+
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is being done.")
+def cli(*, verbose: bool) -> None:
+    """Auto-contouring of cervical-cancer CT: from a folder of cases to a trained network.
+
+    Every command has its own help with an example: cervicontour COMMAND --help
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    cli(prog_name="cervicontour")
+
+
+if __name__ == "__main__":
+    main()
