@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.evaluation.evaluate import CaseScore
+from ml.evaluation.rows import CaseScore
 
 
 def summarize(scores: Sequence[CaseScore]) -> dict[str, Any]:  # Any: json

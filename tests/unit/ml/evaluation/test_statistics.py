@@ -1,13 +1,13 @@
-import math
+import dataclasses
 
 import numpy as np
 import pytest
 
 from ml.evaluation.evaluate import score_case
+from ml.evaluation.rows import RunLabel
 from ml.evaluation.statistics import summarize
 from ml.structures import CERVIX
-
-SPACING = (5.0, 1.0, 1.0)
+from tests.factories.scores import make_labelled_case
 
 
 @pytest.fixture
@@ -18,27 +18,12 @@ def truth() -> np.ndarray:
     return labels
 
 
-class TestScores:
-    def test_every_structure_has_its_score(self, truth):
-        found = truth.copy()
-        found[found == 4] = 0
-        found[1, 0, 0] = 2
-
-        scores = {s.structure: s for s in score_case("c", found, truth, SPACING, CERVIX)}
-
-        assert scores["Bladder"].dice == 1
-        assert scores["Bladder"].hd95_mm == 0
-        assert scores["Rectum"].is_missed
-        assert scores["Rectum"].hd95_mm == math.inf
-        assert scores["Rectum"].volume_error_ml == pytest.approx(-0.36)
-        assert scores["CTV-UV"].is_hallucinated
-        assert scores["CTV-N"].is_absent
-
-
 class TestSummary:
     def test_means_are_over_what_is_finite_and_the_rest_is_counted(self, truth):
-        perfect = list(score_case("a", truth, truth, SPACING, CERVIX))
-        nothing = list(score_case("b", truth * 0, truth, SPACING, CERVIX))
+        case = make_labelled_case(truth)
+        other = dataclasses.replace(case, case_id="case-2")
+        perfect = list(score_case(case, truth, CERVIX, RunLabel()))
+        nothing = list(score_case(other, truth * 0, CERVIX, RunLabel()))
 
         table = summarize(perfect + nothing)
 
