@@ -43,3 +43,7 @@ ContextIndices = Int[np.ndarray, "slices offsets"]
 ContextShares = Float32[np.ndarray, "slices offsets"]
 ByteVolumeOfFours = UInt8[np.ndarray, "slices half_rows half_columns 4"]
 """Every 2 x 2 block of a slice."""
+Statistics = Float[np.ndarray, "_"]
+"""A number for every resample."""
+PatientDraws = Int[np.ndarray, "resamples patients"]
+"""Which patients a resample holds, or how often."""
