@@ -5,10 +5,19 @@ from collections.abc import Callable
 from torch import nn
 
 from ml.config import LossConfig, LossName
-from ml.losses.compound import CrossEntropyDice
+from ml.losses.ce import CrossEntropy
+from ml.losses.compound import CrossEntropyDice, CrossEntropyLovasz
+from ml.losses.dice import Dice
+from ml.losses.lovasz import LovaszSoftmax
+from ml.losses.sce import SymmetricCrossEntropy
 
 LOSSES: dict[LossName, Callable[[LossConfig], nn.Module]] = {
+    LossName.CE: CrossEntropy,
+    LossName.SCE: SymmetricCrossEntropy,
+    LossName.DICE: Dice,
+    LossName.LOVASZ: LovaszSoftmax,
     LossName.CE_DICE: CrossEntropyDice,
+    LossName.CE_LOVASZ: CrossEntropyLovasz,
 }
 
 

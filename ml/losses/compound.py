@@ -1,9 +1,11 @@
-"""Sums of losses."""
+"""Sums of losses, weighted 1 : 1."""
 
 from torch import nn
 
 from ml.config import LossConfig
-from ml.losses.functional import ce_dice_loss
+from ml.losses.ce import CrossEntropy
+from ml.losses.dice import Dice
+from ml.losses.lovasz import LovaszSoftmax
 from ml.tensors import LabelBatch, LogitBatch, Scalar
 
 
@@ -12,8 +14,22 @@ class CrossEntropyDice(nn.Module):
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__()
-        self.smooth = config.dice_smooth
+        self.cross_entropy = CrossEntropy(config)
+        self.dice = Dice(config)
 
     def forward(self, logits: LogitBatch, labels: LabelBatch) -> Scalar:
-        """Return the loss of float32 logits."""
-        return ce_dice_loss(logits, labels, smooth=self.smooth)
+        """Return the loss in float32 or wider."""
+        return self.cross_entropy(logits, labels) + self.dice(logits, labels)
+
+
+class CrossEntropyLovasz(nn.Module):
+    """Cross entropy plus Lovász-softmax."""
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.cross_entropy = CrossEntropy(config)
+        self.lovasz = LovaszSoftmax(config)
+
+    def forward(self, logits: LogitBatch, labels: LabelBatch) -> Scalar:
+        """Return the loss in float32 or wider."""
+        return self.cross_entropy(logits, labels) + self.lovasz(logits, labels)
