@@ -1,11 +1,11 @@
-"""Changes of window, brightness, contrast, gamma and noise."""
+"""Noise, changes of the windows, brightness, contrast and gamma."""
 
 from dataclasses import dataclass
 
 import torch
 
-from ml.config import PreprocessingConfig
-from ml.tensors import GuardedBatch, ImageBatch, PerImage
+from ml.config import PreprocessingConfig, Window
+from ml.tensors import ContextBatch, ImageBatch, ImageMask, PerImage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,26 +14,29 @@ class IntensityRanges:
 
     probability: float = 0.7
     """Share of images that are changed at all."""
-    level_hu: float = 15.0
-    width_hu: float = 45.0
+    level: float = 0.05
+    """Move of a window's level, of its width: 15 HU of 300."""
+    width: float = 0.15
+    """Relative change of a window's width."""
     brightness: float = 0.06
     contrast: float = 0.12
     gamma: float = 0.15
     """Limit of |log gamma|."""
-    noise: float = 0.05
-    """Largest standard deviation, of the window's width."""
+    noise_hu: float = 15.0
+    """Largest standard deviation of the noise added before windowing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntensityChange:
     """What was drawn, one value per image."""
 
-    level_hu: PerImage
-    width_hu: PerImage
+    changed: ImageMask
+    level: PerImage
+    width: PerImage
     brightness: PerImage
     contrast: PerImage
     gamma: PerImage
-    noise: PerImage
+    noise_hu: PerImage
     noise_seed: int
 
 
@@ -44,37 +47,64 @@ def sample_intensity(
     changed = torch.rand(count, generator=generator) < ranges.probability
 
     def draw(limit: float) -> PerImage:
-        return (torch.rand(count, generator=generator) * 2 - 1) * limit * changed
+        return (torch.rand(count, generator=generator) * 2 - 1) * limit
 
     return IntensityChange(
-        level_hu=draw(ranges.level_hu),
-        width_hu=draw(ranges.width_hu),
+        changed=changed,
+        level=draw(ranges.level),
+        width=1 + draw(ranges.width),
         brightness=draw(ranges.brightness),
         contrast=1 + draw(ranges.contrast),
         gamma=torch.exp(draw(ranges.gamma)),
-        noise=draw(ranges.noise).abs(),
+        noise_hu=draw(ranges.noise_hu).abs(),
         noise_seed=int(torch.randint(2**62, (1,), generator=generator)),
     )
 
 
 def apply_intensity(
-    hu: GuardedBatch, change: IntensityChange, config: PreprocessingConfig
+    hu: ContextBatch, change: IntensityChange, config: PreprocessingConfig
 ) -> ImageBatch:
-    """Window HU to [0, 1] with the drawn change; without one this is the plain window."""
-    width = config.windows[0].width_hu + _spread(change.width_hu)
-    low = config.windows[0].level_hu + _spread(change.level_hu) - width / 2
-    images = torch.clamp((hu - low) / width, 0, 1) ** _spread(change.gamma)
-    images = (images - 0.5) * _spread(change.contrast) + 0.5 + _spread(change.brightness)
-    source = torch.Generator(device=hu.device).manual_seed(change.noise_seed)
-    noise = torch.randn(hu.shape, generator=source, device=hu.device)
-    return torch.clamp(images + noise * _spread(change.noise), 0, 1)
+    """Return the network's channels with the drawn change; images without one as in inference.
+
+    All windows of an image are jittered alike, each by its own width, and its context slices
+    all in the same way.
+    """
+    images = plain_channels(hu, config)
+    chosen = change.changed
+    if not chosen.any():
+        return images
+    noisy = _with_noise(hu[chosen], change)
+    width = _spread(change.width[chosen])
+    level = _spread(change.level[chosen])
+    values = torch.stack(
+        [_unit(noisy, w.level_hu + level * w.width_hu, w.width_hu * width) for w in config.windows],
+        dim=2,
+    ).flatten(1, 2)
+    values = values ** _spread(change.gamma[chosen])
+    values = (values - 0.5) * _spread(change.contrast[chosen]) + 0.5
+    images[chosen] = torch.clamp(values + _spread(change.brightness[chosen]), 0, 1)
+    return images
 
 
-def plain_window(hu: GuardedBatch, config: PreprocessingConfig) -> ImageBatch:
-    """Window HU to [0, 1] as inference does."""
-    window = config.windows[0]
-    low = window.level_hu - window.width_hu / 2
-    return torch.clamp((hu - low) / window.width_hu, 0, 1)
+def plain_channels(hu: ContextBatch, config: PreprocessingConfig) -> ImageBatch:
+    """Window HU to [0, 1] as inference does: all windows of the first offset, then the next."""
+    return torch.stack([_plain(hu, window) for window in config.windows], dim=2).flatten(1, 2)
+
+
+def _plain(hu: ContextBatch, window: Window) -> ContextBatch:
+    return torch.clamp((hu - (window.level_hu - window.width_hu / 2)) / window.width_hu, 0, 1)
+
+
+def _unit(hu: ContextBatch, level_hu: torch.Tensor, width_hu: torch.Tensor) -> ContextBatch:
+    return torch.clamp((hu - (level_hu - width_hu / 2)) / width_hu, 0, 1)
+
+
+def _with_noise(hu: ContextBatch, change: IntensityChange) -> ContextBatch:
+    deviation = change.noise_hu[change.changed]
+    if not deviation.any():
+        return hu
+    source = torch.Generator().manual_seed(change.noise_seed)
+    return hu + torch.randn(hu.shape, generator=source) * _spread(deviation)
 
 
 def _spread(values: PerImage) -> torch.Tensor:

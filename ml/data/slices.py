@@ -7,18 +7,19 @@ import numpy as np
 import torch
 
 from ml.config import PreprocessingConfig
-from ml.data.cases import IMAGE_LEVELS, Case
-from ml.preprocessing.intensity import guard_range_hu
-from ml.tensors import GuardedBatch, LabelBatch
+from ml.data.cases import Case
+from ml.preprocessing.channels import context_taps
+from ml.tensors import ContextBatch, LabelBatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SliceBatch:
     """Slices of several patients."""
 
-    hu: GuardedBatch
-    """HU, clipped to the guard range."""
+    hu: ContextBatch
+    """HU of every slice at its heights of context, clipped to the guard range."""
     labels: LabelBatch
+    """Of the slice itself."""
 
 
 class SliceSampler:
@@ -56,19 +57,35 @@ class SliceSampler:
         return [drawn[i : i + batch_size] for i in range(0, count, batch_size)]
 
 
-def read_batch(
-    cases: Sequence[Case], slices: Sequence[tuple[int, int]], config: PreprocessingConfig
-) -> SliceBatch:
-    """Read slices given as (case, slice) pairs."""
-    low, high = guard_range_hu(config)
-    images = torch.from_numpy(np.stack([cases[c].images[i] for c, i in slices]))
-    labels = torch.from_numpy(np.stack([cases[c].labels[i] for c, i in slices]))
-    hu = images[:, None].float() * ((high - low) / IMAGE_LEVELS) + low
-    return SliceBatch(hu=hu, labels=labels.long())
+class SliceReader:
+    """Reads slices of cases together with their context."""
+
+    def __init__(self, cases: Sequence[Case], config: PreprocessingConfig) -> None:
+        self._cases = cases
+        self._taps = [
+            context_taps(len(case.labels), case.spacing_mm[0], config.context_mm) for case in cases
+        ]
+
+    def read(self, slices: Sequence[tuple[int, int]]) -> SliceBatch:
+        """Read slices given as (case, slice) pairs; between slices HU are interpolated."""
+        hu = self._gather(slices, [self._taps[c].lower[i] for c, i in slices])
+        share = torch.from_numpy(np.stack([self._taps[c].share[i] for c, i in slices]))
+        if share.any():
+            upper = self._gather(slices, [self._taps[c].upper[i] for c, i in slices])
+            hu += (upper - hu) * share[:, :, None, None]
+        labels = torch.from_numpy(np.stack([self._cases[c].labels[i] for c, i in slices]))
+        return SliceBatch(hu=hu, labels=labels.long())
+
+    def _gather(
+        self, slices: Sequence[tuple[int, int]], taps: Sequence[np.ndarray]
+    ) -> ContextBatch:
+        pairs = zip(slices, taps, strict=True)
+        return torch.from_numpy(np.stack([self._cases[c].hu[tap] for (c, _), tap in pairs])).float()
 
 
 def iterate_case(case: Case, config: PreprocessingConfig, batch_size: int) -> Iterator[SliceBatch]:
-    """Yield all slices of a patient in order."""
+    """Yield all slices of a case in order."""
+    reader = SliceReader([case], config)
     for start in range(0, len(case.labels), batch_size):
         stop = min(start + batch_size, len(case.labels))
-        yield read_batch([case], [(0, i) for i in range(start, stop)], config)
+        yield reader.read([(0, i) for i in range(start, stop)])

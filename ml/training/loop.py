@@ -2,85 +2,103 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+import torch
 
-from ml.augmentation.pipeline import Augmenter
 from ml.config import RunConfig
-from ml.data.cases import Case
-from ml.data.slices import SliceSampler, read_batch
-from ml.losses import build_loss
-from ml.structures import StructureSet
+from ml.data.slices import SliceReader, SliceSampler
+from ml.training.batches import BatchLoader, EpochPlan, plan_epoch
+from ml.training.data import TrainingData
+from ml.training.determinism import deterministic_algorithms
+from ml.training.objective import Objective
 from ml.training.reporter import EpochReport, Reporter
+from ml.training.run_card import run_card, write_run_card
 from ml.training.schedule import learning_rate_at, set_learning_rate, update_mean
-from ml.training.state import (
-    STATE_FILE,
-    TrainingState,
-    load_state,
-    save_state,
-    snapshot,
-    start_state,
-)
+from ml.training.state import TrainingState, load_or_start, save_state, snapshot
 from ml.training.step import train_step
-from ml.training.validation import validate
+from ml.training.validation import Validation, validate
+
+CPU = torch.device("cpu")
+BATCHES_AHEAD = 2
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingData:
-    """The patients of a run."""
+class _Run:
+    """What stays the same over a run's epochs."""
 
-    training: Sequence[Case]
-    validation: Sequence[Case]
-    structures: StructureSet
+    config: RunConfig
+    data: TrainingData
+    sampler: SliceSampler
+    loader: BatchLoader
+    objective: Objective
+    reporter: Reporter
 
 
-def train(config: RunConfig, data: TrainingData, folder: Path, reporter: Reporter) -> TrainingState:
+def train(
+    config: RunConfig,
+    data: TrainingData,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    device: torch.device = CPU,
+    batches_ahead: int = BATCHES_AHEAD,
+) -> TrainingState:
     """Train until the epochs or the patience end, resuming from `folder` if it holds a state.
 
-    The state is written after every epoch; `best_weights` are those of the lowest validation
-    loss. On one machine and CPU, a resumed run equals an uninterrupted one bit by bit.
+    State and run card are written after every epoch. A run that is asked to stop ends within a
+    step and returns the last finished epoch's state. On one machine and CPU, a resumed run equals
+    an uninterrupted one bit by bit, whatever the number of batches made ahead.
 
     Raises:
         NonFiniteLossError: the loss left the real numbers; the last epoch's state remains.
+        StateMismatchError: the folder holds a run of another configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    has_state = (folder / STATE_FILE).exists()
-    state = load_state(config, folder) if has_state else start_state(config)
-    loss = build_loss(config.loss)
+    state = load_or_start(config, folder, device)
     sampler = SliceSampler(
         data.training,
         empty_slice_weight=config.training.empty_slice_weight,
         generator=state.slice_generator,
     )
+    reader = SliceReader(data.training, config.preprocessing)
+    run = _Run(
+        config=config,
+        data=data,
+        sampler=sampler,
+        loader=BatchLoader(reader, config, device, ahead=batches_ahead),
+        objective=Objective(config, device),
+        reporter=reporter,
+    )
     _log_derived_numbers(config, sampler, state)
-    while state.epoch < config.training.max_epochs and not state.early_stopping.is_exhausted:
-        reporter.epoch_finished(_run_epoch(config, data, state, sampler, loss))
-        save_state(state, folder)
-        if reporter.should_stop():
-            break
+    with deterministic_algorithms(device):
+        while state.epoch < config.training.max_epochs and not state.early_stopping.is_exhausted:
+            report = _run_epoch(run, state)
+            if report is None:
+                return load_or_start(config, folder, device)
+            save_state(state, config, folder)
+            write_run_card(run_card(config, data, state), folder)
+            reporter.epoch_finished(report)
+            if reporter.should_stop():
+                break
     return state
 
 
-def _run_epoch(
-    config: RunConfig,
-    data: TrainingData,
-    state: TrainingState,
-    sampler: SliceSampler,
-    loss: nn.Module,
-) -> EpochReport:
-    started = time.perf_counter()
-    losses = _train_epoch(config, data.training, state, sampler, loss)
-    found = validate(state.kept_network, loss, data.validation, config, data.structures)
+def _run_epoch(run: _Run, state: TrainingState) -> EpochReport | None:
+    """Train and validate once; None if the run was asked to stop meanwhile."""
+    started, waited = time.perf_counter(), run.loader.seconds_waited
+    losses = _train_epoch(run, state)
+    if losses is None:
+        return None
+    config, data = run.config, run.data
+    found = validate(state.kept_network, run.objective, data.validation, config, data.structures)
     state.epoch += 1
-    is_best = state.early_stopping.is_improved_by(found.loss)
-    if is_best:
-        state.best_weights = snapshot(state.kept_network)
+    is_best, is_best_dice = _keep_best(state, found)
     return EpochReport(
         epoch=state.epoch,
         training_loss=float(np.mean(losses)),
@@ -88,45 +106,64 @@ def _run_epoch(
         validation_dice=found.dice,
         learning_rate=state.optimizer.param_groups[0]["lr"],
         seconds=time.perf_counter() - started,
+        seconds_waited=run.loader.seconds_waited - waited,
         is_best=is_best,
+        is_best_dice=is_best_dice,
     )
 
 
-def _train_epoch(
-    config: RunConfig,
-    cases: Sequence[Case],
-    state: TrainingState,
-    sampler: SliceSampler,
-    loss: nn.Module,
-) -> list[float]:
-    training = config.training
-    augmenter = Augmenter(preprocessing=config.preprocessing)
-    batches = sampler.draw_epoch(training.batch_size, training.slices_per_epoch)
-    total_steps = len(batches) * training.max_epochs
+def _train_epoch(run: _Run, state: TrainingState) -> list[float] | None:
+    plan = plan_epoch(run.config, run.sampler, state.augmentation_generator)
     state.network.train()
     losses: list[float] = []
-    for slices in batches:
-        set_learning_rate(state.optimizer, learning_rate_at(state.step, total_steps, training))
-        batch = read_batch(cases, slices, config.preprocessing)
-        drawn = augmenter.sample(len(slices), state.augmentation_generator)
-        augmented = augmenter.apply(drawn, batch.hu, batch.labels)
-        losses.append(
-            train_step(state.network, loss, state.optimizer, augmented, training.precision)
-        )
-        if state.mean_network is not None:
-            # early on the mean would be dominated by the random start: follow closely then
-            decay = min(training.ema_decay, (1 + state.step) / (10 + state.step))
-            update_mean(state.mean_network, state.network, decay)
-        state.step += 1
+    with closing(run.loader.batches(plan)) as batches:
+        for batch in batches:
+            if run.reporter.should_stop():
+                return None
+            losses.append(_update(run, state, plan, batch))
+            run.reporter.batch_finished(len(losses), len(plan), losses[-1])
     return losses
+
+
+def _update(
+    run: _Run, state: TrainingState, plan: EpochPlan, batch: tuple[torch.Tensor, torch.Tensor]
+) -> float:
+    training = run.config.training
+    total_steps = len(plan) * training.max_epochs
+    set_learning_rate(state.optimizer, learning_rate_at(state.step, total_steps, training))
+    loss = train_step(
+        state.network,
+        run.objective,
+        state.optimizer,
+        state.scaler,
+        batch,
+        training.micro_batch_size,
+    )
+    if state.mean_network is not None:
+        # early on the mean would be dominated by the random start: follow closely then
+        decay = min(training.ema_decay, (1 + state.step) / (10 + state.step))
+        update_mean(state.mean_network, state.network, decay)
+    state.step += 1
+    return loss
+
+
+def _keep_best(state: TrainingState, found: Validation) -> tuple[bool, bool]:
+    """Copy the weights if they are the best so far by loss, by Dice or by both."""
+    is_best = state.early_stopping.is_improved_by(found.loss)
+    is_best_dice = found.mean_dice > state.best_dice
+    weights = snapshot(state.kept_network) if is_best or is_best_dice else {}
+    if is_best:
+        state.best_weights = weights
+    if is_best_dice:
+        state.best_dice, state.best_dice_weights = found.mean_dice, weights
+    return is_best, is_best_dice
 
 
 def _log_derived_numbers(config: RunConfig, sampler: SliceSampler, state: TrainingState) -> None:
     count = config.training.slices_per_epoch or len(sampler)
-    parameters = sum(p.numel() for p in state.network.parameters())
     _logger.info(
         "%d parameters, %d slices, %d batches an epoch, epochs %d to %d",
-        parameters,
+        sum(p.numel() for p in state.network.parameters()),
         len(sampler),
         max(count // config.training.batch_size, 1),
         state.epoch + 1,

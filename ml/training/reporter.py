@@ -19,23 +19,32 @@ class EpochReport:
     training_loss: float
     validation_loss: float
     validation_dice: dict[str, float]
-    """Mean over patients of the 3-D Dice on the network's grid, by structure."""
+    """Mean over cases of the 3-D Dice on the network's grid, by structure."""
     learning_rate: float
     """At the epoch's last step."""
     seconds: float
+    seconds_waited: float
+    """For batches, of all seconds."""
     is_best: bool
+    """Whether no epoch before had a validation loss as low."""
+    is_best_dice: bool
+    """Whether no epoch before had a mean validation Dice as high."""
 
 
 @runtime_checkable  # the tests' type checker asks isinstance
 class Reporter(Protocol):
     """Hears of a run."""
 
+    def batch_finished(self, done: int, total: int, loss: float) -> None:
+        """Take note of a finished batch, the `done`-th of the epoch's `total`."""
+        ...
+
     def epoch_finished(self, report: EpochReport) -> None:
         """Take note of a finished epoch."""
         ...
 
     def should_stop(self) -> bool:
-        """Tell whether the run shall end after the present epoch."""
+        """Tell whether the run shall end: at once, back at the last finished epoch."""
         ...
 
 
@@ -44,6 +53,10 @@ class FileReporter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def batch_finished(self, done: int, total: int, loss: float) -> None:
+        """Take note of a finished batch."""
+        _logger.debug("batch %d of %d: loss %.4f", done, total, loss)
 
     def epoch_finished(self, report: EpochReport) -> None:
         """Take note of a finished epoch."""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,13 +11,26 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ml.config import RunConfig
+from ml.config import Precision, RunConfig
 from ml.networks import build_network
 from ml.networks.blocks import channels_last
 from ml.training.early_stopping import EarlyStopping
 from ml.training.schedule import build_optimizer
 
 STATE_FILE = "state.pt"
+CHANGEABLE_SETTINGS = ("max_epochs", "patience")
+"""A run may go on for longer than it was first meant to; all else would be another run."""
+
+
+class StateMismatchError(ValueError):
+    """A folder holds the state of a run with another configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} holds a run with other settings; only training."
+            f"{' and training.'.join(CHANGEABLE_SETTINGS)} may differ from it"
+        )
+        self.folder = folder
 
 
 @dataclass(kw_only=True, slots=True)
@@ -27,6 +41,8 @@ class TrainingState:
     mean_network: nn.Module | None
     """Running mean of the weights, where the run keeps one."""
     optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    """Of the gradients; disabled unless convolutions run in float16."""
     slice_generator: np.random.Generator
     augmentation_generator: torch.Generator
     early_stopping: EarlyStopping
@@ -34,6 +50,10 @@ class TrainingState:
     """Finished epochs."""
     step: int = 0
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    """At the lowest validation loss, the paper's choice."""
+    best_dice: float = -math.inf
+    best_dice_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    """At the highest mean validation Dice."""
 
     @property
     def kept_network(self) -> nn.Module:
@@ -41,31 +61,36 @@ class TrainingState:
         return self.mean_network if self.mean_network is not None else self.network
 
 
-def start_state(config: RunConfig) -> TrainingState:
+def start_state(config: RunConfig, device: torch.device) -> TrainingState:
     """Draw fresh weights from the seed."""
     training = config.training
     torch.manual_seed(training.seed)
     network = channels_last(build_network(config.network, config.preprocessing.channel_count))
+    network.to(device)
+    is_half = training.precision is Precision.FLOAT16
     return TrainingState(
         network=network,
         mean_network=copy.deepcopy(network).requires_grad_(requires_grad=False)
         if training.ema_decay
         else None,
         optimizer=build_optimizer(network, training),
+        scaler=torch.amp.GradScaler(device.type, enabled=is_half),
         slice_generator=np.random.default_rng(training.seed),
         augmentation_generator=torch.Generator().manual_seed(training.seed),
         early_stopping=EarlyStopping(patience=training.patience),
     )
 
 
-def save_state(state: TrainingState, folder: Path) -> None:
+def save_state(state: TrainingState, config: RunConfig, folder: Path) -> None:
     """Write the state, replacing the former in one rename."""
     mean = state.mean_network.state_dict() if state.mean_network is not None else {}
     stopping = state.early_stopping
     values = {
+        "config": json.dumps(config.to_dict()),
         "network": state.network.state_dict(),
         "mean_network": mean,
         "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
         "slice_generator": json.dumps(state.slice_generator.bit_generator.state),
         "augmentation_generator": state.augmentation_generator.get_state(),
         "best_loss": stopping.best_loss,
@@ -73,29 +98,55 @@ def save_state(state: TrainingState, folder: Path) -> None:
         "epoch": state.epoch,
         "step": state.step,
         "best_weights": state.best_weights,
+        "best_dice": state.best_dice,
+        "best_dice_weights": state.best_dice_weights,
     }
     temporary = folder / f"{STATE_FILE}.part"
     torch.save(values, temporary)
     temporary.replace(folder / STATE_FILE)
 
 
-def load_state(config: RunConfig, folder: Path) -> TrainingState:
-    """Read a state; nothing but tensors and plain values is unpickled."""
-    values = torch.load(folder / STATE_FILE, weights_only=True)
-    state = start_state(config)
+def load_state(config: RunConfig, folder: Path, device: torch.device) -> TrainingState:
+    """Read a state; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        StateMismatchError: the state is that of another configuration.
+    """
+    values = torch.load(folder / STATE_FILE, weights_only=True, map_location=device)
+    if _fixed_settings(json.loads(values["config"])) != _fixed_settings(config.to_dict()):
+        raise StateMismatchError(folder)
+    state = start_state(config, device)
     state.network.load_state_dict(values["network"])
     if state.mean_network is not None:
         state.mean_network.load_state_dict(values["mean_network"])
     state.optimizer.load_state_dict(values["optimizer"])
+    state.scaler.load_state_dict(values["scaler"])
     state.slice_generator.bit_generator.state = json.loads(values["slice_generator"])
-    state.augmentation_generator.set_state(values["augmentation_generator"])
+    state.augmentation_generator.set_state(values["augmentation_generator"].cpu())
     state.early_stopping.best_loss = values["best_loss"]
     state.early_stopping.epochs_without_improvement = values["epochs_without_improvement"]
-    state.epoch, state.step = values["epoch"], values["step"]
-    state.best_weights = values["best_weights"]
+    for name in ("epoch", "step", "best_weights", "best_dice", "best_dice_weights"):
+        setattr(state, name, values[name])
     return state
+
+
+def load_or_start(config: RunConfig, folder: Path, device: torch.device) -> TrainingState:
+    """Return the folder's state or, where it holds none, a fresh one."""
+    if (folder / STATE_FILE).exists():
+        return load_state(config, folder, device)
+    return start_state(config, device)
 
 
 def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
     """Copy the weights and norm statistics."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _fixed_settings(values: dict[str, object]) -> str:
+    """Return what must not change as text in which tuples and lists are the same."""
+    copied = json.loads(json.dumps(values))
+    for name in CHANGEABLE_SETTINGS:
+        copied["training"].pop(name)
+    # labels are made from logits after training
+    copied.pop("postprocessing")
+    return json.dumps(copied, sort_keys=True)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ml.config import Precision
-from ml.tensors import ImageBatch, LabelBatch, LogitBatch
+from ml.tensors import ImageBatch, LabelBatch
+from ml.training.objective import Objective
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -20,30 +20,33 @@ class NonFiniteLossError(ArithmeticError):
 
 def train_step(
     network: nn.Module,
-    loss: nn.Module,
+    objective: Objective,
     optimizer: Optimizer,
+    scaler: torch.amp.GradScaler,
     batch: tuple[ImageBatch, LabelBatch],
-    precision: Precision,
+    micro_batch_size: int | None = None,
 ) -> float:
     """Update the weights once and return the loss before the update.
+
+    With micro batches gradients are added up over parts of the batch, each weighted by its share.
+    That is the gradient of the whole batch for losses that are means over pixels, but not quite
+    the same training: norms take their statistics from each part, and Dice and Lovász are ratios
+    over the pixels of a part.
 
     Raises:
         NonFiniteLossError: before the update.
     """
     images, labels = batch
-    batch_loss = loss(run_network(network, images, precision), labels)
-    value = batch_loss.item()
-    if not math.isfinite(value):
-        raise NonFiniteLossError(value)
+    size = micro_batch_size or len(images)
     optimizer.zero_grad(set_to_none=True)
-    batch_loss.backward()
-    optimizer.step()
+    value = 0.0
+    for part, truth in zip(images.split(size), labels.split(size), strict=True):
+        loss = objective(network, part, truth)[0] * (len(part) / len(images))
+        value += loss.item()
+        if not math.isfinite(value):
+            raise NonFiniteLossError(value)
+        scaler.scale(loss).backward()
+    # without float16 the scaler is disabled and passes everything on
+    scaler.step(optimizer)
+    scaler.update()
     return value
-
-
-def run_network(network: nn.Module, images: ImageBatch, precision: Precision) -> LogitBatch:
-    """Return float32 logits; the convolutions run at the precision asked for."""
-    narrow = precision is Precision.BFLOAT16
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=narrow):
-        logits = network(images.to(memory_format=torch.channels_last))
-    return logits.float()

@@ -8,51 +8,64 @@ import numpy as np
 import torch
 from torch import nn
 
-from ml.augmentation.intensity import plain_window
+from ml.augmentation.intensity import plain_channels
 from ml.config import RunConfig
 from ml.data.cases import Case
 from ml.data.slices import iterate_case
 from ml.structures import StructureSet
-from ml.training.step import run_network
+from ml.training.objective import Objective
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Validation:
-    """Loss per pixel of all cases and 3-D Dice, mean over patients."""
+    """Loss, mean over slices, and 3-D Dice, mean over cases."""
 
     loss: float
     dice: dict[str, float]
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean over structures; not a number where no case shows any."""
+        return _finite_mean(list(self.dice.values()))
 
 
 @torch.no_grad()
 def validate(
     network: nn.Module,
-    loss: nn.Module,
+    objective: Objective,
     cases: Sequence[Case],
     config: RunConfig,
     structures: StructureSet,
 ) -> Validation:
-    """Measure the network in evaluation mode; patients without a structure are left out of it."""
+    """Measure the network in evaluation mode.
+
+    A case without a structure, in truth and prediction, is left out of that structure's mean.
+    """
     network.eval()
+    device = next(network.parameters()).device
     losses: list[float] = []
+    slices: list[int] = []
     dice: list[list[float]] = []
     for case in cases:
         counts = np.zeros((3, structures.class_count))
         for batch in iterate_case(case, config.preprocessing, config.training.batch_size):
-            images = plain_window(batch.hu, config.preprocessing)
-            logits = run_network(network, images, config.training.precision)
-            losses.append(loss(logits, batch.labels).item())
-            counts += _overlap_counts(logits.argmax(dim=1), batch.labels, structures.class_count)
+            images = plain_channels(batch.hu, config.preprocessing).to(device)
+            labels = batch.labels.to(device)
+            loss, logits = objective(network, images, labels)
+            losses.append(loss.item())
+            slices.append(len(labels))
+            counts += _overlap_counts(logits.argmax(dim=1), labels, structures.class_count)
         dice.append([_ratio(both, a + b) for both, a, b in counts.T[1:]])
     means = [_finite_mean([row[k] for row in dice]) for k in range(len(structures.structures))]
     return Validation(
-        loss=float(np.mean(losses)), dice=dict(zip(structures.names, means, strict=True))
+        loss=float(np.average(losses, weights=slices)),
+        dice=dict(zip(structures.names, means, strict=True)),
     )
 
 
 def _overlap_counts(prediction: torch.Tensor, labels: torch.Tensor, class_count: int) -> np.ndarray:
-    pairs = torch.bincount((prediction * class_count + labels).flatten(), minlength=class_count**2)
-    table = pairs.reshape(class_count, class_count).numpy()
+    pairs = (prediction * class_count + labels).flatten().cpu().numpy()
+    table = np.bincount(pairs, minlength=class_count**2).reshape(class_count, class_count)
     return np.stack([np.diag(table), table.sum(axis=1), table.sum(axis=0)])
 
 

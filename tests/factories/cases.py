@@ -3,6 +3,8 @@
 import numpy as np
 
 from ml.config import (
+    LossConfig,
+    LossName,
     NetworkConfig,
     OptimizerName,
     Precision,
@@ -17,17 +19,19 @@ from ml.data.cases import Case
 def make_case(seed: int = 0, slices: int = 4, size: int = 64) -> Case:
     """Make a patient with four bright squares; the first slice shows no structure."""
     rng = np.random.default_rng(seed)
-    images = rng.integers(95, 105, (slices, size, size)).astype(np.uint8)
+    hu = rng.integers(-30, -10, (slices, size, size)).astype(np.int16)
     labels = np.zeros((slices, size, size), np.uint8)
     for number in range(1, 5):
         row = size // 8 + (size // 2) * (number // 3)
         column = size // 8 + (size // 2) * (number % 2)
         part = np.s_[1:, row : row + size // 4, column : column + size // 4]
         labels[part] = number
-        images[part] = 40 * number + 20
+        hu[part] = 95 * number - 200
     return Case(
-        patient_id=f"case-{seed}",
-        images=images,
+        case_id=f"case-{seed}",
+        patient_id=f"patient-{seed}",
+        source_sha256=f"{seed:064x}",
+        hu=hu,
         labels=labels,
         spacing_mm=(5.0, 2.0, 2.0),
         lost_label_voxels=0,
@@ -48,5 +52,6 @@ def tiny_run(**training) -> RunConfig:
     return RunConfig(
         preprocessing=PreprocessingConfig(crop_size_px=64, pixel_spacing_mm=2.0),
         network=NetworkConfig(width=0.125),
+        loss=LossConfig(name=LossName.CE_DICE),
         training=TrainingConfig(**(values | training)),
     )

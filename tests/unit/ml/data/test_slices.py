@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ml.config import PreprocessingConfig
-from ml.data.slices import SliceSampler, iterate_case, read_batch
+from ml.data.slices import SliceReader, SliceSampler, iterate_case
 from tests.factories.cases import make_case
 
 
@@ -39,14 +39,41 @@ class TestSampler:
 
 
 class TestReading:
-    def test_bytes_become_guarded_hu(self):
+    def test_slices_come_as_cached(self):
         case = make_case()
 
-        batch = read_batch([case], [(0, 1), (0, 3)], PreprocessingConfig())
+        batch = SliceReader([case], PreprocessingConfig()).read([(0, 1), (0, 3)])
 
-        expected = case.images[[1, 3]][:, None] / 255 * 600 - 250
-        np.testing.assert_allclose(batch.hu.numpy(), expected, rtol=1e-5)
+        np.testing.assert_array_equal(batch.hu.numpy(), case.hu[[1, 3]][:, None])
         np.testing.assert_array_equal(batch.labels.numpy(), case.labels[[1, 3]])
+
+    def test_context_lies_where_it_should_and_ends_repeat(self):
+        case = make_case()
+        config = PreprocessingConfig(context_mm=(-5.0, 0.0, 5.0))
+
+        batch = SliceReader([case], config).read([(0, 0), (0, 2)])
+
+        np.testing.assert_array_equal(batch.hu[0].numpy(), case.hu[[0, 0, 1]])
+        np.testing.assert_array_equal(batch.hu[1].numpy(), case.hu[[1, 2, 3]])
+        np.testing.assert_array_equal(batch.labels.numpy(), case.labels[[0, 2]])
+
+    def test_between_slices_values_are_interpolated(self):
+        case = make_case()
+        config = PreprocessingConfig(context_mm=(0.0, 2.0))
+
+        batch = SliceReader([case], config).read([(0, 1)])
+
+        expected = 0.6 * case.hu[1] + 0.4 * case.hu[2]
+        np.testing.assert_allclose(batch.hu[0, 1].numpy(), expected, rtol=1e-5)
+
+    def test_cases_keep_to_their_own_slices(self):
+        cases = [make_case(0, slices=2), make_case(1)]
+        config = PreprocessingConfig(context_mm=(0.0, 50.0))
+
+        batch = SliceReader(cases, config).read([(1, 0), (0, 0)])
+
+        np.testing.assert_array_equal(batch.hu[0].numpy(), cases[1].hu[[0, 3]])
+        np.testing.assert_array_equal(batch.hu[1].numpy(), cases[0].hu[[0, 1]])
 
     def test_a_case_is_read_whole_and_in_order(self):
         case = make_case(slices=5)

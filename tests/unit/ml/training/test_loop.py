@@ -6,7 +6,9 @@ import torch
 
 from ml.config import RunConfig
 from ml.structures import CERVIX
-from ml.training.loop import TrainingData, train
+from ml.training.data import TrainingData
+from ml.training.loop import train
+from ml.training.objective import Objective
 from ml.training.reporter import EpochReport, FileReporter
 from ml.training.state import TrainingState
 from ml.training.step import NonFiniteLossError
@@ -18,13 +20,25 @@ class ListReporter:
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.reports: list[EpochReport] = []
+        self.batches: list[tuple[int, int, float]] = []
         self._stop_after = stop_after
+
+    def batch_finished(self, done: int, total: int, loss: float) -> None:
+        self.batches.append((done, total, loss))
 
     def epoch_finished(self, report: EpochReport) -> None:
         self.reports.append(report)
 
     def should_stop(self) -> bool:
         return len(self.reports) == self._stop_after
+
+
+class BrokenObjective(Objective):
+    """Has a loss that is not a number."""
+
+    def __call__(self, network, images, labels):
+        loss, logits = super().__call__(network, images, labels)
+        return loss * math.nan, logits
 
 
 @pytest.fixture
@@ -76,7 +90,7 @@ class TestTrain:
         assert not torch.equal(first, third)
 
     def test_patience_ends_a_run_that_learns_nothing(self, data, tmp_path):
-        config = tiny_run(learning_rate=0.0, max_epochs=9, patience=2)
+        config = tiny_run(learning_rate=1e-12, max_epochs=9, patience=2)
         reporter = ListReporter()
 
         train(config, data, tmp_path, reporter)
@@ -89,10 +103,7 @@ class TestTrain:
         config = tiny_run()
         train(config, data, tmp_path, ListReporter(stop_after=1))
         before = (tmp_path / "state.pt").read_bytes()
-        monkeypatch.setattr(
-            "ml.losses.compound.ce_dice_loss",
-            lambda logits, labels, smooth: logits.sum() * math.nan,
-        )
+        monkeypatch.setattr("ml.training.loop.Objective", BrokenObjective)
 
         with pytest.raises(NonFiniteLossError):
             train(config, data, tmp_path, ListReporter())
