@@ -29,6 +29,7 @@ PresenceLogits = Float[Tensor, "batch structures"]
 """Log odds that the slice shows a structure, numbered from class 1."""
 PresenceBatch = Bool[Tensor, "batch structures"]
 ChannelWeights = Float[Tensor, "batch channels"]
+SpatialWeights = Float[Tensor, "batch 1 rows columns"]
 AffineBatch = Float[Tensor, "batch 2 3"]
 """From output to input positions (x, y), both in [-1, 1] across the image's edges."""
 PointMoves = Float[Tensor, "batch 3 2"]

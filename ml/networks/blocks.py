@@ -7,6 +7,10 @@ from torch.nn import functional as F
 from ml.tensors import ChannelWeights, FeatureMaps, GateMaps, OutputMaps
 
 
+CHANNEL_MULTIPLE = 8
+"""Scaled channel counts are whole multiples of this: vector units work in eights."""
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut, the basic block of ResNet34.
 
@@ -72,6 +76,11 @@ class ChannelAttention(nn.Module):
         pooled_gate = gate.mean(dim=(2, 3))
         hidden = F.relu(self.from_gate(pooled_gate) + self.from_features(pooled_features))
         return torch.sigmoid(self.to_weights(hidden))
+
+
+def scaled_channels(channels: int, width: float) -> int:
+    """Scale a channel count, to a whole multiple of 8 and at least 8."""
+    return max(CHANNEL_MULTIPLE, round(channels * width / CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE)
 
 
 def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:

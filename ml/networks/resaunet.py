@@ -4,45 +4,37 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ml.config import GatedInput, NetworkConfig
-from ml.networks.blocks import ChannelAttention, DoubleConv, ResidualBlock, initialize
+from ml.config import FinalUpsampling, GatedInput, NetworkConfig
+from ml.networks.base import SegmentationNetwork
+from ml.networks.blocks import (
+    ChannelAttention,
+    DoubleConv,
+    ResidualBlock,
+    initialize,
+    scaled_channels,
+)
 from ml.tensors import AnyMaps, FeatureMaps, ImageBatch, LogitBatch, OutputMaps, SkipMaps
-
-SIZE_MULTIPLE = 32
-"""Five halvings: rows and columns must be multiples of this."""
 
 ENCODER_CHANNELS = (64, 64, 128, 256, 512)
 ENCODER_BLOCKS = (3, 4, 6, 3)
 DECODER_CHANNELS = (256, 128, 64, 64)
 FINAL_CHANNELS = 32
-CHANNEL_MULTIPLE = 8
-"""Scaled channel counts are whole multiples of this: vector units work in eights."""
-
-
-class ImageSizeError(ValueError):
-    """Rows or columns are not multiples of 32."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        super().__init__(f"the network takes multiples of {SIZE_MULTIPLE} px, not {rows}x{columns}")
-        self.rows = rows
-        self.columns = columns
-
-
-class ResAUNet(nn.Module):
-    """One CT slice in, one logit per class and pixel out.
+class ResAUNet(SegmentationNetwork):
+    """The paper's network.
 
     Where the paper is silent: all four skips are gated, hidden layers of the gates are as wide as
-    the skip, the decoder has 256, 128, 64 and 64 channels, and a deconvolution to 32 channels
-    restores the image's size.
+    the skip, the decoder has 256, 128, 64 and 64 channels, and a deconvolution to 32 channels with
+    a double convolution restores the image's size (or bilinear doubling with nothing after it).
 
     Reference: Liu et al., J Biotech Res 2024;17:166-179.
     """
 
+    size_multiple = 32
+
     def __init__(self, config: NetworkConfig, input_channels: int) -> None:
-        super().__init__()
         channels = [scaled_channels(c, config.width) for c in ENCODER_CHANNELS]
         decoder = [scaled_channels(c, config.width) for c in DECODER_CHANNELS]
-        final = scaled_channels(FINAL_CHANNELS, config.width)
+        super().__init__(config, channels[-1])
         self.encoder = ResNetEncoder(channels, input_channels)
         skips = channels[-2::-1]
         below = [channels[-1], *decoder[:-1]]
@@ -50,21 +42,24 @@ class ResAUNet(nn.Module):
             UpStage(low, skip, out, config)
             for low, skip, out in zip(below, skips, decoder, strict=True)
         )
-        self.final_up = nn.ConvTranspose2d(decoder[-1], final, 2, stride=2)
-        self.final_conv = DoubleConv(final, final)
+        final = decoder[-1]
+        if config.final_upsampling is FinalUpsampling.DECONVOLUTION:
+            final = scaled_channels(FINAL_CHANNELS, config.width)
+            self.final_up = nn.ConvTranspose2d(decoder[-1], final, 2, stride=2)
+            self.final_conv = DoubleConv(final, final)
+        else:
+            self.final_up = nn.UpsamplingBilinear2d(scale_factor=2)
+            self.final_conv = nn.Identity()
         self.head = nn.Conv2d(final, config.class_count, 1)
         initialize(self)
 
-    def forward(self, images: ImageBatch) -> LogitBatch:
-        """Return the logits at the size of the images.
+    def encode(self, images: ImageBatch) -> list[AnyMaps]:
+        """Return maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's size."""
+        return self.encoder(images)
 
-        Raises:
-            ImageSizeError: rows or columns are not multiples of 32.
-        """
-        rows, columns = images.shape[-2:]
-        if rows % SIZE_MULTIPLE or columns % SIZE_MULTIPLE:
-            raise ImageSizeError(rows, columns)
-        *skips, features = self.encoder(images)
+    def decode(self, maps: list[AnyMaps]) -> LogitBatch:
+        """Return logits from the encoder's feature maps."""
+        *skips, features = maps
         for stage, skip in zip(self.up_stages, reversed(skips), strict=True):
             features = stage(features, skip)
         return self.head(self.final_conv(self.final_up(features)))
@@ -121,11 +116,6 @@ class UpStage(nn.Module):
         else:
             raised = self.attention(raised, skip)
         return self.conv(torch.cat([skip, raised], dim=1))
-
-
-def scaled_channels(channels: int, width: float) -> int:
-    """Scale a channel count, to a whole multiple of 8 and at least 8."""
-    return max(CHANNEL_MULTIPLE, round(channels * width / CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE)
 
 
 def _residual_stage(

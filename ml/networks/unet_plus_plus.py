@@ -1,0 +1,66 @@
+"""UNet++: a U-Net whose skips are themselves small decoders."""
+
+import torch
+from torch import nn
+
+from ml.config import NetworkConfig
+from ml.networks.base import SegmentationNetwork
+from ml.networks.blocks import DoubleConv, initialize, scaled_channels
+from ml.networks.unet import CHANNELS, encode_pooled
+from ml.tensors import AnyMaps, ImageBatch, LogitBatch, OutputMaps
+
+
+class UNetPlusPlus(SegmentationNetwork):
+    """Nodes X(i, j): depth i, j-th along the skip; X(i, j) sees X(i, 0..j-1) and X(i+1, j-1).
+
+    Logits come from the last node of the finest depth, without deep supervision.
+
+    Reference: Zhou et al., UNet++: A Nested U-Net Architecture for Medical Image Segmentation,
+    DLMIA 2018, equation 1; written from the paper.
+    """
+
+    size_multiple = 16
+
+    def __init__(self, config: NetworkConfig, input_channels: int) -> None:
+        channels = [scaled_channels(c, config.width) for c in CHANNELS]
+        super().__init__(config, channels[-1])
+        depth = len(channels) - 1
+        self.stages = nn.ModuleList(
+            DoubleConv(before, after)
+            for before, after in zip([input_channels, *channels[:-1]], channels, strict=True)
+        )
+        self.columns = nn.ModuleList(
+            nn.ModuleList(
+                NestedNode(channels[i + 1], channels[i], skip_count=j) for i in range(depth - j + 1)
+            )
+            for j in range(1, depth + 1)
+        )
+        self.head = nn.Conv2d(channels[0], config.class_count, 1)
+        initialize(self)
+
+    def encode(self, images: ImageBatch) -> list[AnyMaps]:
+        """Return maps at the image's size, 1/2, 1/4, 1/8 and 1/16 of it."""
+        return encode_pooled(self.stages, images)
+
+    def decode(self, maps: list[AnyMaps]) -> LogitBatch:
+        """Return logits from the encoder's feature maps."""
+        rows = [[features] for features in maps]
+        for column in self.columns:
+            for depth, node in enumerate(column):
+                rows[depth].append(node(rows[depth + 1][-1], rows[depth]))
+            # the deepest node of the column before has been used up
+            rows.pop()
+        return self.head(rows[0][-1])
+
+
+class NestedNode(nn.Module):
+    """Doubles the size of the node below and joins it with all nodes before on the same depth."""
+
+    def __init__(self, below_channels: int, channels: int, *, skip_count: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(below_channels, channels, 2, stride=2)
+        self.conv = DoubleConv((skip_count + 1) * channels, channels)
+
+    def forward(self, below: AnyMaps, before: list[AnyMaps]) -> OutputMaps:
+        """Return features at the size of the nodes before."""
+        return self.conv(torch.cat([*before, self.up(below)], dim=1))
