@@ -1,0 +1,172 @@
+"""One run from its configuration to a checkpoint, in a folder that can be taken up again.
+
+<folder>/
+  config.json            what was asked
+  training/              the state after the last epoch, and a line of json for every epoch
+  checkpoint.safetensors the kept weights, with their card beside them
+  outcome.json           written last: what the run came to, or why it failed
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ml.checkpoint import Checkpoint, CheckpointCard, save_checkpoint
+from ml.config import RunConfig
+from ml.data.cases import Case, cache_cases
+from ml.data.dataset import Dataset
+from ml.experiments.plan import PlannedRun
+from ml.experiments.ranking import RunOutcome
+from ml.networks.blocks import channels_last
+from ml.training.data import TrainingData
+from ml.training.loop import train
+from ml.training.objective import Objective
+from ml.training.reporter import FileReporter, Reporter
+from ml.training.state import TrainingState
+from ml.training.step import NonFiniteLossError
+from ml.training.validation import validate
+
+CONFIG_FILE = "config.json"
+EPOCHS_FILE = "epochs.jsonl"
+OUTCOME_FILE = "outcome.json"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+RESEARCH_USE = "Research only: trained by a researcher, not reviewed; not for clinical use."
+
+
+class ExperimentError(Exception):
+    """An experiment cannot go on as asked."""
+
+
+class RunStoppedError(Exception):
+    """A run was stopped from outside before it was over; it can be taken up again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunData:
+    """The cases of a run, and where their crops are kept."""
+
+    dataset: Dataset
+    training: tuple[str, ...]
+    """Ids of cases."""
+    validation: tuple[str, ...]
+    crops: Path
+
+
+def execute_run(
+    run: PlannedRun, data: RunData, folder: Path, reporter: Reporter | None = None
+) -> RunOutcome:
+    """Train a run, or go on with it, or return what it came to if it is over.
+
+    A loss that is not finite ends the run with a failure; everything else that goes wrong is
+    raised, and the run can be taken up again.
+
+    Raises:
+        ExperimentError: the folder holds another run.
+        RunStoppedError: the reporter stopped it.
+    """
+    _claim(folder, run.config)
+    finished = read_outcome(folder)
+    if finished is not None:
+        return finished
+    reporter = reporter or FileReporter(folder / EPOCHS_FILE)
+    cases = _load(run.config, data)
+    try:
+        state = train(run.config, cases, folder / "training", reporter)
+    except NonFiniteLossError as error:
+        outcome = _failed(run, str(error))
+    else:
+        if not _is_over(state, run.config):
+            raise RunStoppedError(run.name)
+        outcome = _finish(run, state, cases, folder)
+    _write_json(folder / OUTCOME_FILE, dataclasses.asdict(outcome))
+    return outcome
+
+
+def read_outcome(folder: Path) -> RunOutcome | None:
+    """Read what a finished run came to, or None while it is not over."""
+    path = folder / OUTCOME_FILE
+    return RunOutcome(**json.loads(path.read_text())) if path.exists() else None
+
+
+def cache_crops(configs: Sequence[RunConfig], data: RunData, processes: int) -> None:
+    """Make the crops that runs will read, once for all that share a preprocessing."""
+    for preprocessing in dict.fromkeys(config.preprocessing for config in configs):
+        case_ids = [*data.training, *data.validation]
+        cache_cases(data.dataset, case_ids, preprocessing, data.crops, processes)
+
+
+def _claim(folder: Path, config: RunConfig) -> None:
+    path = folder / CONFIG_FILE
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_json(path, config.to_dict())
+    elif RunConfig.from_dict(json.loads(path.read_text())) != config:
+        raise ExperimentError(f"{folder} holds a run of another configuration")
+
+
+def _load(config: RunConfig, data: RunData) -> TrainingData:
+    def cached(case_ids: tuple[str, ...]) -> list[Case]:
+        return cache_cases(data.dataset, case_ids, config.preprocessing, data.crops, 1)
+
+    return TrainingData(
+        training=cached(data.training),
+        validation=cached(data.validation),
+        structures=data.dataset.structures,
+    )
+
+
+def _is_over(state: TrainingState, config: RunConfig) -> bool:
+    return state.early_stopping.is_exhausted or state.epoch >= config.training.max_epochs
+
+
+def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: Path) -> RunOutcome:
+    """Keep the best weights, measured once more on the validation cases."""
+    card = CheckpointCard(
+        model_version=run.name,
+        intended_use=RESEARCH_USE,
+        data={"training": len(cases.training), "validation": len(cases.validation)},
+        parameters=sum(p.numel() for p in state.network.parameters()),
+        library_versions=library_versions(),
+    )
+    checkpoint = Checkpoint(run_config=run.config, card=card, weights=state.best_weights, sha256="")
+    network = channels_last(checkpoint.build_network())
+    objective = Objective(run.config, torch.device("cpu"))
+    found = validate(network, objective, cases.validation, run.config, cases.structures)
+    card = dataclasses.replace(
+        card,
+        metrics={
+            "validation": {"loss": found.loss, "dice": found.dice},
+            "epochs": state.epoch,
+            "steps": state.step,
+        },
+    )
+    save_checkpoint(dataclasses.replace(checkpoint, card=card), folder / CHECKPOINT_FILE)
+    return RunOutcome(
+        label=run.label,
+        seed=run.seed,
+        validation_loss=found.loss,
+        validation_dice=found.dice,
+        epochs=state.epoch,
+    )
+
+
+def _failed(run: PlannedRun, reason: str) -> RunOutcome:
+    return RunOutcome(
+        label=run.label,
+        seed=run.seed,
+        validation_loss=math.nan,
+        validation_dice={},
+        epochs=0,
+        failure=reason,
+    )
+
+
+def _write_json(path: Path, values: object) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(values, indent=1) + "\n")
+    temporary.replace(path)
