@@ -48,7 +48,7 @@ class ResAUNet(SegmentationNetwork):
             self.final_up = nn.ConvTranspose2d(decoder[-1], final, 2, stride=2)
             self.final_conv = DoubleConv(final, final)
         else:
-            self.final_up = nn.UpsamplingBilinear2d(scale_factor=2)
+            self.final_up = nn.Upsample(scale_factor=2, mode="bilinear")
             self.final_conv = nn.Identity()
         self.head = nn.Conv2d(final, config.class_count, 1)
         initialize(self)

@@ -13,7 +13,8 @@ from ml.tensors import AnyMaps, ImageBatch, LogitBatch, OutputMaps
 class UNetPlusPlus(SegmentationNetwork):
     """Nodes X(i, j): depth i, j-th along the skip; X(i, j) sees X(i, 0..j-1) and X(i+1, j-1).
 
-    Logits come from the last node of the finest depth, without deep supervision.
+    Every node of the finest depth beyond the encoder has a head; logits are the mean of the four,
+    the paper's accurate mode.
 
     Reference: Zhou et al., UNet++: A Nested U-Net Architecture for Medical Image Segmentation,
     DLMIA 2018, equation 1; written from the paper.
@@ -35,7 +36,9 @@ class UNetPlusPlus(SegmentationNetwork):
             )
             for j in range(1, depth + 1)
         )
-        self.head = nn.Conv2d(channels[0], config.class_count, 1)
+        self.heads = nn.ModuleList(
+            nn.Conv2d(channels[0], config.class_count, 1) for _ in range(depth)
+        )
         initialize(self)
 
     def encode(self, images: ImageBatch) -> list[AnyMaps]:
@@ -48,9 +51,8 @@ class UNetPlusPlus(SegmentationNetwork):
         for column in self.columns:
             for depth, node in enumerate(column):
                 rows[depth].append(node(rows[depth + 1][-1], rows[depth]))
-            # the deepest node of the column before has been used up
-            rows.pop()
-        return self.head(rows[0][-1])
+        logits = [head(node) for head, node in zip(self.heads, rows[0][1:], strict=True)]
+        return torch.stack(logits).mean(dim=0)
 
 
 class NestedNode(nn.Module):
@@ -58,8 +60,8 @@ class NestedNode(nn.Module):
 
     def __init__(self, below_channels: int, channels: int, *, skip_count: int) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(below_channels, channels, 2, stride=2)
-        self.conv = DoubleConv((skip_count + 1) * channels, channels)
+        self.up = nn.Upsample(scale_factor=2, mode="bilinear")
+        self.conv = DoubleConv(skip_count * channels + below_channels, channels)
 
     def forward(self, below: AnyMaps, before: list[AnyMaps]) -> OutputMaps:
         """Return features at the size of the nodes before."""
