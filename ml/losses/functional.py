@@ -41,7 +41,7 @@ def cross_entropy(
         return F.cross_entropy(logits, labels, weights)
 
 
-def symmetric_cross_entropy(  # noqa: PLR0913 - the symbols of its equation
+def symmetric_cross_entropy(
     logits: LogitBatch,
     labels: LabelBatch,
     *,
@@ -56,7 +56,7 @@ def symmetric_cross_entropy(  # noqa: PLR0913 - the symbols of its equation
     is |log_zero| (1 - p(label)). Class weights, where given, weigh both parts; the published loss
     has none.
 
-    Reference: Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV 2019.
+    Reference: Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, 2019.
     """
     with _full_precision(logits):
         logits = widened(logits)
@@ -97,7 +97,7 @@ def lovasz_softmax(
         classes: `present` averages over the classes the labels hold, `all` over every class; of an
             absent class only its most confident pixel then costs something.
 
-    Reference: Berman et al., The Lovász-Softmax Loss, CVPR 2018, equations 8, 9 and 11; written
+    Reference: Berman et al., The Lovász-Softmax Loss, 2018, equations 8, 9 and 11; written
     from the paper.
     """
     with _full_precision(probabilities):
@@ -138,9 +138,7 @@ def widened(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def _weighted_mean(
-    values: ClassMaps, labels: LabelBatch, class_weights: PerClass | None
-) -> Scalar:
+def _weighted_mean(values: ClassMaps, labels: LabelBatch, class_weights: PerClass | None) -> Scalar:
     if class_weights is None:
         return values.mean()
     weights = class_weights.to(values.dtype)[labels]
@@ -161,18 +159,22 @@ def _lovasz_weights(errors: PixelValues, truth: PixelMask, size: int) -> PixelVa
 
     With the intersection I and the union U that are left once the larger errors and this one are
     made, a pixel of the class raises the loss by 1 / U, any other by I / (U (U - 1)): the
-    differences of equation 9 without their cancellation. I and U need the order of the pixels
-    outside the class alone, and of these only while I > 0: far less than sorting all pixels.
+    differences of equation 9 without their cancellation. Once all pixels inside the class, or all
+    outside, have had their turn, I is 0 or U all pixels, so the smaller errors need no sorting;
+    they are most of them, as one of the two sides is far larger.
     """
-    inside = errors[truth]
-    outside = torch.nonzero(~truth & (errors > inside.min())).flatten()
-    negated, order = torch.sort(-errors[outside])
-    above = torch.searchsorted(negated, -inside)
-    larger = torch.bincount(above, minlength=len(order) + 1).cumsum(0)[: len(order)]
-    union = size + torch.arange(len(order), device=errors.device, dtype=torch.float64)
-    weights = torch.zeros_like(errors)
-    weights[truth] = 1 / (size + above).to(errors.dtype)
-    weights[outside[order]] = ((size - larger) / (union * (union + 1))).to(errors.dtype)
+    weights = truth.to(errors.dtype) / len(errors)
+    infinite = errors.new_tensor(torch.inf)
+    least_inside = torch.where(truth, errors, infinite).min()
+    least_outside = torch.where(truth, infinite, errors).min()
+    unsettled = torch.nonzero(errors >= torch.maximum(least_inside, least_outside)).flatten()
+    order = unsettled[errors[unsettled].argsort(descending=True)]
+    hits = truth[order]
+    missed = hits.cumsum(0)
+    intersection = (size - missed).to(errors.dtype)
+    made = torch.arange(1, len(order) + 1, device=errors.device)
+    union = (size + made - missed).to(errors.dtype)
+    weights[order] = torch.where(hits, 1 / union, intersection / (union * (union - 1)))
     return weights
 
 

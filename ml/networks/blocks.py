@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from ml.tensors import ChannelWeights, FeatureMaps, GateMaps, OutputMaps
 
-
 CHANNEL_MULTIPLE = 8
 """Scaled channel counts are whole multiples of this: vector units work in eights."""
 

@@ -19,6 +19,8 @@ ENCODER_CHANNELS = (64, 64, 128, 256, 512)
 ENCODER_BLOCKS = (3, 4, 6, 3)
 DECODER_CHANNELS = (256, 128, 64, 64)
 FINAL_CHANNELS = 32
+
+
 class ResAUNet(SegmentationNetwork):
     """The paper's network.
 
