@@ -25,6 +25,7 @@ ClassMaps = Float[Tensor, "batch rows columns"]
 """One value a pixel, of one class."""
 PixelValues = Float[Tensor, "pixels"]
 PixelMask = Bool[Tensor, "pixels"]
+PixelIndices = Int[Tensor, "pixels"]
 PresenceLogits = Float[Tensor, "batch structures"]
 """Log odds that the slice shows a structure, numbered from class 1."""
 PresenceBatch = Bool[Tensor, "batch structures"]

@@ -4,6 +4,7 @@ Half-precision input is widened to float32 and autocast is switched off inside, 
 sums over all pixels lose too much in narrower formats; float64 stays float64.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +16,7 @@ from ml.tensors import (
     LogitBatch,
     MaskBatch,
     PerClass,
+    PixelIndices,
     PixelMask,
     PixelValues,
     PresenceBatch,
@@ -168,7 +170,7 @@ def _lovasz_weights(errors: PixelValues, truth: PixelMask, size: int) -> PixelVa
     least_inside = torch.where(truth, errors, infinite).min()
     least_outside = torch.where(truth, infinite, errors).min()
     unsettled = torch.nonzero(errors >= torch.maximum(least_inside, least_outside)).flatten()
-    order = unsettled[errors[unsettled].argsort(descending=True)]
+    order = unsettled[_descending(errors[unsettled])]
     hits = truth[order]
     missed = hits.cumsum(0)
     intersection = (size - missed).to(errors.dtype)
@@ -176,6 +178,17 @@ def _lovasz_weights(errors: PixelValues, truth: PixelMask, size: int) -> PixelVa
     union = (size + made - missed).to(errors.dtype)
     weights[order] = torch.where(hits, 1 / union, intersection / (union * (union - 1)))
     return weights
+
+
+def _descending(values: PixelValues) -> PixelIndices:
+    """Return the indices of non-negative values, largest first."""
+    if values.device.type != "cpu" or values.dtype != torch.float32:
+        return values.argsort(descending=True)
+    # Non-negative floats are ordered like their bits, so one number holds value and index;
+    # numpy sorts whole numbers with vector instructions, in half the time of torch's argsort.
+    keys = (values.numpy().view(np.int32).astype(np.int64) << 32) | np.arange(len(values))
+    keys.sort()
+    return torch.from_numpy((keys & 0xFFFFFFFF)[::-1].copy())
 
 
 def _full_precision(values: Tensor) -> torch.autocast:
