@@ -80,9 +80,10 @@ def apply_intensity(
         [_unit(noisy, w.level_hu + level * w.width_hu, w.width_hu * width) for w in config.windows],
         dim=2,
     ).flatten(1, 2)
-    values = values ** _spread(change.gamma[chosen])
-    values = (values - 0.5) * _spread(change.contrast[chosen]) + 0.5
-    images[chosen] = torch.clamp(values + _spread(change.brightness[chosen]), 0, 1)
+    # in place: the time goes into memory, not into arithmetic
+    values.pow_(_spread(change.gamma[chosen])).sub_(0.5)
+    values.mul_(_spread(change.contrast[chosen])).add_(0.5)
+    images[chosen] = values.add_(_spread(change.brightness[chosen])).clamp_(0, 1)
     return images
 
 
@@ -92,11 +93,12 @@ def plain_channels(hu: ContextBatch, config: PreprocessingConfig) -> ImageBatch:
 
 
 def _plain(hu: ContextBatch, window: Window) -> ContextBatch:
-    return torch.clamp((hu - (window.level_hu - window.width_hu / 2)) / window.width_hu, 0, 1)
+    low = window.level_hu - window.width_hu / 2
+    return (hu - low).div_(window.width_hu).clamp_(0, 1)
 
 
 def _unit(hu: ContextBatch, level_hu: torch.Tensor, width_hu: torch.Tensor) -> ContextBatch:
-    return torch.clamp((hu - (level_hu - width_hu / 2)) / width_hu, 0, 1)
+    return (hu - (level_hu - width_hu / 2)).div_(width_hu).clamp_(0, 1)
 
 
 def _with_noise(hu: ContextBatch, change: IntensityChange) -> ContextBatch:
@@ -104,7 +106,7 @@ def _with_noise(hu: ContextBatch, change: IntensityChange) -> ContextBatch:
     if not deviation.any():
         return hu
     source = torch.Generator().manual_seed(change.noise_seed)
-    return hu + torch.randn(hu.shape, generator=source) * _spread(deviation)
+    return torch.randn(hu.shape, generator=source).mul_(_spread(deviation)).add_(hu)
 
 
 def _spread(values: PerImage) -> torch.Tensor:

