@@ -27,6 +27,7 @@ from ml.training.data import TrainingData
 from ml.training.loop import train
 from ml.training.objective import Objective
 from ml.training.reporter import FileReporter, Reporter
+from ml.training.run_card import library_versions
 from ml.training.state import TrainingState
 from ml.training.step import NonFiniteLossError
 from ml.training.validation import validate

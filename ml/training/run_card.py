@@ -41,11 +41,16 @@ def run_card(config: RunConfig, data: TrainingData, state: TrainingState) -> dic
             },
         },
         "code": {"version": version("cervicontour"), "sha256": code_sha256()},
-        "library_versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in LIBRARIES},
-        },
+        "library_versions": library_versions(),
         "platform": platform.platform(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
     }
 
 
