@@ -1,0 +1,93 @@
+"""What a report compares: which runs, in which order, under which titles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ml.evaluation.measures import select, structures_of
+from ml.evaluation.rows import CaseScore
+
+PAPER_ORDER = ("Bladder", "Rectum", "CTV-N", "CTV-UV")
+"""Structures as Table 1 lists them; others follow in the order of the rows."""
+
+
+class ReportError(ValueError):
+    """The rows do not hold what the plan asks for, or the plan contradicts itself."""
+
+
+class ComparisonKind(StrEnum):
+    """Which figure shows a comparison."""
+
+    NETWORKS = "networks"
+    """As Figure 5: structures and their mean, side by side for every run."""
+    LOSSES = "losses"
+    """As Figure 7: mDSC and mHD of every run."""
+    ABLATION = "ablation"
+    """Overlap, distance and presence errors of every run on every part."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """A run of the rows and what it is called in print."""
+
+    label: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Runs that are laid side by side.
+
+    Raises:
+        ReportError: no run or part, a label twice, or a reference that is no run.
+    """
+
+    name: str
+    """Start of its files' names."""
+    title: str
+    kind: ComparisonKind
+    runs: tuple[PlannedRun, ...]
+    reference: str
+    """Label of the run the others are tested against."""
+    parts: tuple[str, ...] = ("test",)
+    """The first is the one tables of a single part show."""
+
+    def __post_init__(self) -> None:
+        """Check that runs and reference belong together."""
+        labels = [run.label for run in self.runs]
+        if not labels or not self.parts or len(set(labels)) != len(labels):
+            raise ReportError(f"{self.name}: needs parts, and runs that differ")
+        if self.reference not in labels:
+            raise ReportError(f"{self.name}: {self.reference!r} is none of its runs")
+
+    @property
+    def others(self) -> tuple[PlannedRun, ...]:
+        """Runs that are compared with the reference."""
+        return tuple(run for run in self.runs if run.label != self.reference)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportPlan:
+    """A report: its comparisons in order."""
+
+    title: str
+    comparisons: tuple[Comparison, ...]
+
+
+def rows_of(rows: Sequence[CaseScore], run: str, part: str) -> list[CaseScore]:
+    """Return the rows of a run and part.
+
+    Raises:
+        ReportError: there is none.
+    """
+    found = select(rows, run=run, part=part)
+    if not found:
+        raise ReportError(f"no row of run {run!r} on part {part!r}")
+    return found
+
+
+def ordered_structures(rows: Sequence[CaseScore]) -> list[str]:
+    """Return the structures of rows, the paper's first and in its order."""
+    found = structures_of(rows)
+    known = [name for name in PAPER_ORDER if name in found]
+    return known + [name for name in found if name not in PAPER_ORDER]
