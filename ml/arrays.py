@@ -4,7 +4,7 @@ Arrays are indexed slice, row, column (z, y, x); points are x, y, z in patient L
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int16, Integer, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, Int, Int16, Integer, UInt8
 
 HuVolume = Int16[np.ndarray, "slices rows columns"]
 HuSlice = Int16[np.ndarray, "rows columns"]
@@ -47,3 +47,13 @@ Statistics = Float[np.ndarray, "_"]
 """A number for every resample."""
 PatientDraws = Int[np.ndarray, "resamples patients"]
 """Which patients a resample holds, or how often."""
+LogitVolume = Float16[np.ndarray, "slices classes crop_rows crop_columns"]
+LogitSlice = Float16[np.ndarray, "classes rows columns"]
+LabelSlice = UInt8[np.ndarray, "rows columns"]
+ClassOffsets = Float32[np.ndarray, "classes"]
+SlicePresence = Float32[np.ndarray, "slices structures"]
+"""Probability that a slice shows a structure; structures count from class 1."""
+SliceValues = Float[np.ndarray, "slices"]
+SliceMask = Bool[np.ndarray, "slices"]
+DistanceSlice = Float[np.ndarray, "rows columns"]
+"""Distances in mm."""

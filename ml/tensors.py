@@ -28,6 +28,7 @@ PixelMask = Bool[Tensor, "pixels"]
 PixelIndices = Int[Tensor, "pixels"]
 PresenceLogits = Float[Tensor, "batch structures"]
 """Log odds that the slice shows a structure, numbered from class 1."""
+PresenceProbabilities = Float[Tensor, "batch structures"]
 PresenceBatch = Bool[Tensor, "batch structures"]
 ChannelWeights = Float[Tensor, "batch channels"]
 SpatialWeights = Float[Tensor, "batch 1 rows columns"]

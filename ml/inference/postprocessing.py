@@ -6,6 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from ml.arrays import LabelVolume, MaskSlice, MaskVolume
+from ml.config import PostprocessingConfig
+from ml.inference.gap_filling import fill_gaps
 from ml.preprocessing.components import connected_parts, part_sizes
 from ml.structures import Structure, StructureSet
 
@@ -23,13 +25,27 @@ class Components:
 
 
 def postprocess(
-    labels: LabelVolume, structures: StructureSet, spacing_mm: tuple[float, float, float]
+    labels: LabelVolume,
+    structures: StructureSet,
+    spacing_mm: tuple[float, float, float],
+    config: PostprocessingConfig | None = None,
 ) -> dict[str, Components]:
     """Clean labels in place and tell which parts every structure had.
 
-    Parts beyond Structure.max_components or below min_component_ml go to background; holes
-    within a slice up to max_hole_mm2 are filled where they are background. Labels stay disjoint.
+    Short gaps along the normal are filled first, so that they do not part a structure. Parts beyond
+    Structure.max_components or below min_component_ml go to background, if the configuration says
+    so; holes within a slice up to max_hole_mm2 are filled where they are background. Labels stay
+    disjoint.
+
+    Args:
+        labels: labels of slices in their order along the normal.
+        structures: what the labels mean.
+        spacing_mm: slice, row and column spacing.
+        config: gaps and parts; None stands for its defaults.
     """
+    config = config or PostprocessingConfig()
+    for structure in structures.structures:
+        fill_gaps(labels, structure.number, config.fill_gap_slices, spacing_mm[1:])
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     boxes = ndimage.find_objects(labels, max_label=len(structures.structures))
     components: dict[str, Components] = {}
@@ -39,13 +55,15 @@ def postprocess(
             components[structure.name] = Components(kept_ml=(), dropped_ml=())
             continue
         part = labels[box]
-        components[structure.name] = _drop_parts(part, structure, voxel_ml)
+        components[structure.name] = _find_parts(part, structure, voxel_ml, drop=config.drop_parts)
         _fill_holes(part, structure, spacing_mm[1] * spacing_mm[2])
     return components
 
 
-def _drop_parts(part: LabelVolume, structure: Structure, voxel_ml: float) -> Components:
-    """Set the parts that do not belong to background."""
+def _find_parts(
+    part: LabelVolume, structure: Structure, voxel_ml: float, *, drop: bool
+) -> Components:
+    """Measure the parts; on request set those that do not belong to background."""
     numbered, count = connected_parts(part == structure.number, NEIGHBOURS_26)
     sizes = part_sizes(numbered, count)[1:]
     order = np.argsort(-sizes, kind="stable")
@@ -53,7 +71,9 @@ def _drop_parts(part: LabelVolume, structure: Structure, voxel_ml: float) -> Com
     kept = [
         rank
         for rank, volume in enumerate(volumes)
-        if rank == 0 or (rank < structure.max_components and volume >= structure.min_component_ml)
+        if rank == 0
+        or not drop
+        or (rank < structure.max_components and volume >= structure.min_component_ml)
     ]
     dropped = [rank for rank in range(count) if rank not in kept]
     if dropped:

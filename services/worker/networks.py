@@ -114,7 +114,7 @@ def load_network(options: NetworkOptions) -> LoadedNetwork:
         raise DeviceMissingError(options.device)
     checkpoint = load_checkpoint(options.weights_path or demo_weights_path())
     predictor = TorchPredictor(
-        checkpoint=checkpoint,
+        checkpoint,
         device=options.device,
         batch_size=options.batch_size,
         thread_count=options.thread_count,
