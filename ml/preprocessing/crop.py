@@ -22,7 +22,7 @@ from ml.arrays import (
 from ml.config import PreprocessingConfig
 from ml.geometry import AxisAlignment, Volume, VolumeGeometry, align_to_lps
 from ml.preprocessing.body import Body, find_body
-from ml.preprocessing.intensity import clip_to_guard, guard_range_hu, window_to_unit
+from ml.preprocessing.intensity import clip_to_guard, guard_range_hu
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,10 +48,6 @@ class Crop:
     def columns(self) -> "AxisMap":
         """How columns of the CT and of the crop meet."""
         return self._axis_map(axis=0)
-
-    def images(self, hu: HuVolume) -> CropVolume:
-        """Return the network's input for slices of the volume, scaled to [0, 1]."""
-        return window_to_unit(self.guarded_hu(hu), self.config.windows[0])
 
     def guarded_hu(self, hu: HuVolume) -> CropVolume:
         """Return slices on the crop's grid in HU, clipped to the guard range.
