@@ -71,7 +71,8 @@ class Dataset:
 
     def facts(self) -> list[CaseFacts]:
         """List the cases by their ids."""
-        folders = sorted((self.folder / CASES_FOLDER).iterdir())
+        # what is still being written has a name with a dot, and perhaps its case.json already
+        folders = sorted((self.folder / CASES_FOLDER).glob("[!.]*"))
         return [_read_facts(folder) for folder in folders if (folder / CASE_FILE).exists()]
 
     def read_case(self, case_id: str) -> LabelledCase:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -80,7 +81,7 @@ class TestDataset:
     def test_half_a_case_is_none(self, tmp_path):
         dataset = create_dataset(tmp_path / "d", "mine")
         write_case(dataset, labelled_case())
-        (tmp_path / "d/cases/.b.part").mkdir()
+        shutil.copytree(tmp_path / "d/cases/a", tmp_path / "d/cases/.b.part")
         (tmp_path / "d/cases/c").mkdir()
 
         assert [facts.case_id for facts in dataset.facts()] == ["a"]
