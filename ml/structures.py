@@ -87,15 +87,16 @@ class StructureSet:
 
     def find(self, name: str) -> Structure | None:
         """Return the structure of that name or synonym, ignoring case and punctuation."""
-        key = _normalized(name)
+        key = normalized_name(name)
         return next((s for s in self.structures if key in _keys(s)), None)
 
 
 def _keys(structure: Structure) -> set[str]:
-    return {_normalized(name) for name in (structure.name, *structure.synonyms)}
+    return {normalized_name(name) for name in (structure.name, *structure.synonyms)}
 
 
-def _normalized(name: str) -> str:
+def normalized_name(name: str) -> str:
+    """Return a name without case, punctuation and blanks: what counts when names are compared."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(c for c in folded if c.isalnum())
 

@@ -1,6 +1,6 @@
 """What a structure set file says, as far as contours go; written apart from what writes it."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +59,15 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     return list(dataset.get(keyword) or ())
 
 
-def iterate_contours(dataset: Dataset) -> Iterator[Contour]:
-    """Yield every contour of the file.
+def iterate_contours(dataset: Dataset, numbers: Container[int] | None = None) -> Iterator[Contour]:
+    """Yield every contour of the file, or those of the numbered regions.
 
     Raises:
         one of PARSE_ERRORS: values that are no numbers, or not three to a point.
     """
     for roi in items(dataset, "ROIContourSequence"):
+        if numbers is not None and int(roi.ReferencedROINumber) not in numbers:
+            continue
         for item in items(roi, "ContourSequence"):
             data = raw_value(item, "ContourData").rstrip(b" \0")
             values = data.split(b"\\") if data else []

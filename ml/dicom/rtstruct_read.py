@@ -22,7 +22,8 @@ from ml.geometry import VolumeGeometry
 SAME_PLANE_MM = 0.01
 """Contours drawn on one plane differ by no more than the rounding of their decimal strings."""
 
-_AREAS = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+AREA_TYPES = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+"""Geometric types that enclose something; points and open lines do not."""
 
 Plane = tuple[float, PointsMm]
 """Distance of a contour from the slice it belongs to, and its points."""
@@ -45,7 +46,7 @@ def read_rtstruct(path: Path, series: SeriesIndex) -> dict[str, MaskVolume]:
     except PARSE_ERRORS as error:
         raise invalid_rtstruct([f"damaged content: {type(error).__name__}"]) from error
     return {
-        name: _rasterize(drawn.get(number, {}), series.geometry) for number, name in names.items()
+        name: rasterize(drawn.get(number, {}), series.geometry) for number, name in names.items()
     }
 
 
@@ -65,18 +66,22 @@ def _contours_by_slice(dataset: Dataset, series: SeriesIndex) -> dict[int, dict[
     numbers = {inst.sop_instance_uid: number for number, inst in enumerate(series.instances)}
     drawn: dict[int, dict[int, list[Plane]]] = defaultdict(lambda: defaultdict(list))
     for contour in iterate_contours(dataset):
-        if contour.geometric_type not in _AREAS or len(contour.points_mm) < 3:
+        if contour.geometric_type not in AREA_TYPES or len(contour.points_mm) < 3:
             continue
-        number, distance_mm = _find_slice(contour, series.geometry, numbers)
+        number, distance_mm = find_slice(contour, series.geometry, numbers)
         if distance_mm <= series.geometry.slice_spacing_mm / 2:
             drawn[contour.roi_number][number].append((distance_mm, contour.points_mm))
     return drawn
 
 
-def _find_slice(
+def find_slice(
     contour: Contour, geometry: VolumeGeometry, numbers: dict[str, int]
 ) -> tuple[int, float]:
-    """Return the slice of a contour and the distance of their planes."""
+    """Return the slice of a contour and the distance of their planes in mm.
+
+    Raises:
+        DicomError: RTSTRUCT_INVALID, for a contour that lies in no plane of the series.
+    """
     along = contour.points_mm @ geometry.normal
     if not np.ptp(along) <= geometry.slice_spacing_mm / 2:  # also true of a value that is no number
         raise invalid_rtstruct([f"a contour of region {contour.roi_number} is not in plane"])
@@ -86,7 +91,7 @@ def _find_slice(
     return number, float(distances[number])
 
 
-def _rasterize(slices: dict[int, list[Plane]], geometry: VolumeGeometry) -> MaskVolume:
+def rasterize(slices: dict[int, list[Plane]], geometry: VolumeGeometry) -> MaskVolume:
     """Return the mask of one region; of several planes that fall on a slice the nearest counts."""
     mask = np.zeros(geometry.shape, np.bool_)
     for number, planes in slices.items():
