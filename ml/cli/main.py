@@ -10,6 +10,9 @@ COMMANDS = {
     "phantom": LazyCommand(
         module="ml.cli.phantom", summary="Make synthetic pelvic CTs with their true contours."
     ),
+    "import": LazyCommand(
+        module="ml.cli.import_", summary="Import a folder of DICOM or NIfTI cases into a dataset."
+    ),
     "split": LazyCommand(
         module="ml.cli.split", summary="Deal a dataset's patients to training, validation and test."
     ),

@@ -1,0 +1,230 @@
+"""Importing a folder case by case: what is refused does not stop the rest."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from multiprocessing import get_context
+from pathlib import Path
+
+from ml.data.dataset import CASES_FOLDER, CaseFacts, Dataset, LabelledCase, write_case
+from ml.data.importing.candidates import (
+    Candidate,
+    DicomCandidate,
+    NiftiCandidate,
+    RefusedCandidate,
+    hash_files,
+    refused,
+)
+from ml.data.importing.content import CaseContent
+from ml.data.importing.dicom_case import read_dicom_case
+from ml.data.importing.dicom_pairs import pair_structure_sets
+from ml.data.importing.nifti_case import read_nifti_case
+from ml.data.importing.nifti_pairs import is_nifti, pair_niftis
+from ml.data.importing.refusals import CaseRefusedError, Facts, ImportRefusal, Note, NoteCode
+from ml.data.importing.settings import ImportSettings
+from ml.dicom.catalogue import catalogue
+from ml.dicom.encoding import PARSE_ERRORS
+from ml.dicom.errors import DicomError
+from ml.dicom.files import SourceFile, list_source_files
+
+_log = logging.getLogger(__name__)
+
+
+class Status(StrEnum):
+    """What became of a case."""
+
+    IMPORTED = "imported"
+    ALREADY_IMPORTED = "already_imported"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseOutcome:
+    """One case of the report."""
+
+    name: str
+    """Where it was found: path of a structure set, image or folder."""
+    status: Status
+    case_id: str | None = None
+    sha256: str | None = None
+    code: str | None = None
+    message: str | None = None
+    facts: Facts = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    unmatched_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportPlan:
+    """What a folder offers."""
+
+    candidates: tuple[Candidate, ...]
+    unreadable_files: tuple[str, ...]
+    skipped_files: dict[str, int]
+    """Counts of files that play no part, by reason."""
+
+
+def plan_import(
+    folder: Path, watch: Callable[[Sequence[SourceFile]], Iterable[SourceFile]] = iter
+) -> ImportPlan:
+    """Find the cases of a folder by file names and DICOM heads alone.
+
+    watch: goes through the files and may show progress.
+    """
+    files = list_source_files(folder)
+    niftis = [file for file in files if is_nifti(file)]
+    found = catalogue(watch([file for file in files if not is_nifti(file)]))
+    pairs = (*pair_structure_sets(found), *pair_niftis(niftis))
+    others = sum(not (found.is_ct or found.is_structure_set) for found in found.objects)
+    return ImportPlan(
+        candidates=tuple(sorted(pairs, key=lambda candidate: candidate.name)),
+        unreadable_files=tuple(file.name for file in found.unreadable),
+        skipped_files={"other_dicom_objects": others, "not_dicom": found.not_dicom},
+    )
+
+
+def import_cases(
+    plan: ImportPlan, dataset: Dataset, settings: ImportSettings, workers: int = 1
+) -> Iterator[CaseOutcome]:
+    """Import the cases of a plan in order, one at a time in every worker.
+
+    A case is in the dataset as a whole or not at all, so that a stopped import is continued by
+    running it again: what has the same files and settings is not read twice.
+
+    Raises:
+        OSError: the dataset cannot be written.
+    """
+    for unfinished in (dataset.folder / CASES_FOLDER).glob(".*.part"):
+        shutil.rmtree(unfinished)
+    facts = dataset.facts()
+    known = {f.source["source_sha256"]: f for f in facts if "source_sha256" in f.source}
+    owners = {f.sha256: f.case_id for f in facts}
+    tasks = [
+        _Task(candidate=candidate, dataset=dataset, settings=settings, known=known)
+        for candidate in plan.candidates
+    ]
+    seen: set[str] = set()
+    for outcome in _outcomes(tasks, workers):
+        checked = _without_twin(outcome, dataset, owners, seen)
+        if checked.case_id is not None:
+            seen.add(checked.case_id)
+        yield checked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    """One case for a worker process."""
+
+    candidate: Candidate
+    dataset: Dataset
+    settings: ImportSettings
+    known: dict[str, CaseFacts]
+    """The dataset's cases by the hash of what they were read from."""
+
+
+def _outcomes(tasks: Sequence[_Task], workers: int) -> Iterator[CaseOutcome]:
+    if workers == 1:
+        yield from map(_import_case, tasks)
+        return
+    # spawned, not forked: a fork would copy the locks of this process' threads
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_import_case, tasks)
+
+
+def _import_case(task: _Task) -> CaseOutcome:
+    candidate = task.candidate
+    if isinstance(candidate, RefusedCandidate):
+        return _refused(candidate)
+    try:
+        source_sha256 = _source_sha256(candidate, task.settings)
+        if source_sha256 in task.known:
+            return _already_imported(candidate.name, task.known[source_sha256])
+        content = _read(candidate, task.settings)
+    except (CaseRefusedError, DicomError) as error:
+        return _refused(refused(candidate.name, error))
+    except (OSError, *PARSE_ERRORS) as error:
+        _log.exception("%s", candidate.name)
+        message = f"the case cannot be read: {type(error).__name__}: {error}"
+        refusal = CaseRefusedError(ImportRefusal.UNREADABLE, message)
+        return _refused(refused(candidate.name, refusal))
+    return _write(candidate, content, source_sha256, task)
+
+
+def _already_imported(name: str, facts: CaseFacts) -> CaseOutcome:
+    notes = (Note(**{**note, "code": NoteCode(note["code"])}) for note in facts.source["notes"])
+    return CaseOutcome(
+        name=name, status=Status.ALREADY_IMPORTED, case_id=facts.case_id, notes=tuple(notes)
+    )
+
+
+def _read(candidate: DicomCandidate | NiftiCandidate, settings: ImportSettings) -> CaseContent:
+    if isinstance(candidate, DicomCandidate):
+        return read_dicom_case(candidate, settings)
+    return read_nifti_case(candidate, settings)
+
+
+def _write(
+    candidate: DicomCandidate | NiftiCandidate,
+    content: CaseContent,
+    source_sha256: str,
+    task: _Task,
+) -> CaseOutcome:
+    names, pseudonyms = task.settings.names, task.settings.pseudonyms
+    patient_id = names.find_patient(candidate.name) or candidate.patient_id
+    notes = [asdict(note) for note in content.notes]
+    case = LabelledCase(
+        case_id=pseudonyms.case(content.identity, candidate.own_name),
+        patient_id=pseudonyms.patient(patient_id),
+        volume=content.volume,
+        labels=content.labels,
+        source={**content.source, "notes": notes, "source_sha256": source_sha256},
+    )
+    facts = write_case(task.dataset, case)
+    return CaseOutcome(
+        name=candidate.name,
+        status=Status.IMPORTED,
+        case_id=case.case_id,
+        sha256=facts.sha256,
+        notes=content.notes,
+        unmatched_names=content.unmatched_names,
+    )
+
+
+def _without_twin(
+    outcome: CaseOutcome, dataset: Dataset, owners: dict[str, str], seen: set[str]
+) -> CaseOutcome:
+    """Take a case out again that equals another one in the dataset; the first stays."""
+    case_id, twin = outcome.case_id, None
+    if outcome.status is Status.ALREADY_IMPORTED and case_id in seen:
+        twin = case_id
+    elif outcome.sha256 is not None and case_id is not None:
+        for sha256 in [sha256 for sha256, owner in owners.items() if owner == case_id]:
+            del owners[sha256]
+        twin = owners.setdefault(outcome.sha256, case_id)
+        if twin == case_id:
+            return outcome
+        shutil.rmtree(dataset.folder / CASES_FOLDER / case_id)
+    if twin is None:
+        return outcome
+    message = f"image and labels are those of {twin}"
+    error = CaseRefusedError(ImportRefusal.DUPLICATE_CASE, message, {"case_id": twin})
+    return _refused(refused(outcome.name, error))
+
+
+def _source_sha256(candidate: DicomCandidate | NiftiCandidate, settings: ImportSettings) -> str:
+    text = f"{hash_files(candidate.files)}/{settings.fingerprint()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refused(candidate: RefusedCandidate) -> CaseOutcome:
+    return CaseOutcome(
+        name=candidate.name,
+        status=Status.REFUSED,
+        code=candidate.code,
+        message=candidate.message,
+        facts=candidate.facts,
+    )
