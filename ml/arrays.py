@@ -57,3 +57,7 @@ SliceValues = Float[np.ndarray, "slices"]
 SliceMask = Bool[np.ndarray, "slices"]
 DistanceSlice = Float[np.ndarray, "rows columns"]
 """Distances in mm."""
+AnyCounts = Float[np.ndarray, "..."]
+"""How often something was seen, or the share of it, in cells of any rank."""
+AnyLabels = UInt8[np.ndarray, "..."]
+AnyIndices = Int[np.ndarray, "..."]
