@@ -52,12 +52,24 @@ class Acquisition:
         return self.field_of_view_mm / self.matrix
 
 
-def sample_acquisition(rng: np.random.Generator, tier: PhantomTier, z_scale: float) -> Acquisition:
-    """Draw scan settings; the same generator state gives the same field of view in all tiers."""
+def sample_acquisition(
+    rng: np.random.Generator,
+    tier: PhantomTier,
+    z_scale: float,
+    slice_thickness_mm: float | None = None,
+) -> Acquisition:
+    """Draw scan settings; the same generator state gives the same field of view in all tiers.
+
+    Args:
+        rng: State to draw from.
+        tier: Fineness; the coarsest has few slices, however thick they must be.
+        z_scale: Millimetres of a patient's anatomical millimetre along z.
+        slice_thickness_mm: Overrides what is drawn, in all tiers.
+    """
     field_of_view = 500.0 if rng.random() < 0.7 else float(rng.uniform(430, 620))
-    thickness = float(rng.choice([5.0, 3.0, 2.5], p=[0.55, 0.38, 0.07]))
-    bottom = float(rng.uniform(-112, -60)) * z_scale
-    top = float(rng.uniform(156, 188)) * z_scale
+    thickness = float(rng.choice([5.0, 3.0], p=[0.58, 0.42]))
+    bottom = float(rng.uniform(-106, -56)) * z_scale
+    top = float(rng.uniform(154, 166)) * z_scale
     phase = float(rng.uniform(0, 1))
     origin = (
         round(float(rng.uniform(-8, 8)), 1),
@@ -68,6 +80,7 @@ def sample_acquisition(rng: np.random.Generator, tier: PhantomTier, z_scale: flo
     hardening, streak = float(rng.uniform(4, 14)), float(rng.uniform(1, 5))
     if tier is PhantomTier.TINY:
         thickness = (top - bottom) / TINY_SLICES
+    thickness = slice_thickness_mm or thickness
     count = round((top - bottom) / thickness)
     positions = bottom + (np.arange(count) + phase) * thickness
     matrix = MATRIX[tier]
@@ -100,9 +113,21 @@ def lattice_axes(
 
 
 def scan(
-    image: np.ndarray, acquisition: Acquisition, placement: Placement, rng: np.random.Generator
+    image: np.ndarray,
+    acquisition: Acquisition,
+    placement: Placement,
+    rng: np.random.Generator,
+    artefacts: np.ndarray | None = None,
 ) -> HuVolume:
-    """Return the painted sub-slices as a scanner would reconstruct them."""
+    """Return the painted sub-slices as a scanner would reconstruct them.
+
+    Args:
+        image: HU of the sub-slices.
+        acquisition: How they are scanned.
+        placement: Where the patient lies.
+        rng: State to draw the noise from.
+        artefacts: HU to add to every pixel of every slice before it is quantised.
+    """
     m = acquisition.sub_slices
     slices = image.reshape(-1, m, *image.shape[1:]).mean(axis=1)
     pixel = acquisition.pixel_mm
@@ -123,5 +148,7 @@ def scan(
         streak *= acquisition.streak_hu * at_hips / float(streak.std())
         picture += noise * (centre + 0.5 * at_hips * hips)
         picture += (streak - acquisition.hardening_hu * at_hips) * hips
+        if artefacts is not None:
+            picture += artefacts[index]
         result[index] = np.rint(np.clip(picture, -1024, LARGEST_HU))
     return result

@@ -13,6 +13,15 @@ import numpy as np
 from ml.phantom.grid import Placement
 from ml.phantom.shapes import Point
 
+LARGEST_WIDTH_MM = 425.0
+"""Wider bodies are held out of the training distribution, as are emptier bladders."""
+LARGEST_ENVELOPE = 152.0
+"""Lateral extent of the muscle envelope where it is widest."""
+SMALLEST_BLADDER_ML = 85.0
+VOLUME_SCALE = (0.78, 1.2)
+MEAN_CALIBRE = (0.75, 1.2)
+"""Outside these two, CTV-N or rectum would leave their acceptance volumes."""
+
 
 class UterusPosition(StrEnum):
     """How the uterine body lies."""
@@ -120,18 +129,33 @@ class Anatomy:
     side_jitter_seed: int
     bowel_seed: int
     bowel_loops: int
+    nodal_top: float
+    """Height to which CTV-N is contoured: the aortic bifurcation in the usual protocol."""
+    replaced_hips: tuple[int, ...] = ()
+    """Sides whose hip is of metal: -1 right, 1 left."""
 
     @property
     def scale(self) -> float:
         """Mean millimetres per anatomical millimetre."""
-        return float(np.cbrt(np.prod(self.placement.scale)))
+        return float(np.cbrt(self.volume_scale))
+
+    @property
+    def volume_scale(self) -> float:
+        """Millilitres per anatomical millilitre."""
+        return float(np.prod(self.placement.scale))
+
+    @property
+    def width_mm(self) -> float:
+        """Width of the body where it is widest, the elastic warp left out."""
+        half = LARGEST_ENVELOPE * self.body.envelope_scale[0] + self.body.fat_lateral
+        return float(2 * half * self.placement.scale[0])
 
 
 def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw a patient."""
     head_distance = float(np.clip(rng.normal(178, 9), 155, 205))
     s = head_distance / 180
-    scale = (s, s * _around(rng, 0.05), s * _around(rng, 0.05))
+    scale = _scale(rng, s)
     placement = Placement(
         scale=scale,
         shift_mm=(
@@ -144,30 +168,42 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     )
     volume_scale = float(np.prod(scale))
     bladder = _sample_bladder(rng, volume_scale)
+    vessels = _sample_vessels(rng)
     return Anatomy(
         head_distance_mm=head_distance,
         head_radius=float(np.clip(rng.normal(21.5, 1.5), 18, 25)),
         placement=placement,
-        body=_sample_body(rng),
+        body=_sample_body(rng, scale[0]),
         bladder=bladder,
         uterus=_sample_uterus(rng, bladder.volume_ml),
         rectum=_sample_rectum(rng),
-        vessels=_sample_vessels(rng),
+        vessels=vessels,
         side_jitter_seed=int(rng.integers(2**31)),
         bowel_seed=int(rng.integers(2**31)),
         bowel_loops=int(rng.integers(26, 48)),
+        nodal_top=vessels.bifurcation,
     )
+
+
+def _scale(rng: np.random.Generator, lateral: float) -> Point:
+    """Scale depth and height about the width's scale, within what keeps volumes plausible."""
+    depth, height = lateral * _around(rng, 0.05), lateral * _around(rng, 0.05)
+    volume = lateral * depth * height
+    correction = float(np.sqrt(np.clip(volume, *VOLUME_SCALE) / volume))
+    return lateral, depth * correction, height * correction
 
 
 def _around(rng: np.random.Generator, sd: float) -> float:
     return float(np.clip(rng.normal(1.0, sd), 1 - 2.5 * sd, 1 + 2.5 * sd))
 
 
-def _sample_body(rng: np.random.Generator) -> BodyParameters:
+def _sample_body(rng: np.random.Generator, lateral_scale: float) -> BodyParameters:
     fatness = float(rng.lognormal(0.0, 0.4))
+    envelope = (_around(rng, 0.04), _around(rng, 0.05), _around(rng, 0.05))
+    widest = LARGEST_WIDTH_MM / 2 / lateral_scale - LARGEST_ENVELOPE * envelope[0]
     return BodyParameters(
-        envelope_scale=(_around(rng, 0.04), _around(rng, 0.05), _around(rng, 0.05)),
-        fat_lateral=float(np.clip(27 * fatness * _around(rng, 0.15), 7, 85)),
+        envelope_scale=envelope,
+        fat_lateral=float(np.clip(27 * fatness * _around(rng, 0.15), 7, widest)),
         fat_anterior=float(np.clip(23 * fatness * _around(rng, 0.2), 6, 70)),
         fat_posterior=float(np.clip(28 * fatness * _around(rng, 0.15), 8, 70)),
         visceral=float(rng.uniform(0.92, 1.15) + 0.1 * (fatness > 1.4)),
@@ -177,7 +213,10 @@ def _sample_body(rng: np.random.Generator) -> BodyParameters:
 
 
 def _sample_bladder(rng: np.random.Generator, volume_scale: float) -> BladderParameters:
-    volume = float(np.clip(190 * rng.lognormal(0.0, 0.5), 45, 560))
+    # Below the smallest, what is drawn is mirrored at it: clipping would pile bladders up there.
+    volume = float(230 * rng.lognormal(0.0, 0.45))
+    volume = max(volume, SMALLEST_BLADDER_ML**2 / volume)
+    volume = min(volume, 560.0)
     return BladderParameters(
         volume_ml=volume / volume_scale,
         centre_x=float(rng.normal(0, 4)),
@@ -188,7 +227,7 @@ def _sample_bladder(rng: np.random.Generator, volume_scale: float) -> BladderPar
 
 def _sample_uterus(rng: np.random.Generator, bladder_ml: float) -> UterusParameters:
     position = UterusPosition(
-        rng.choice([p.value for p in UterusPosition], p=[0.62, 0.18, 0.06, 0.14])
+        rng.choice([p.value for p in UterusPosition], p=[0.60, 0.16, 0.04, 0.20])
     )
     absent = position is UterusPosition.ABSENT
     factor = float(rng.uniform(0.8, 1.1))
@@ -219,6 +258,7 @@ def _sample_rectum(rng: np.random.Generator) -> RectumParameters:
     base = {RectalContent.COLLAPSED: 0.78, RectalContent.STOOL: 1.0}.get(content, 1.02)
     mean = base * float(rng.lognormal(0.0, 0.12))
     calibre = np.clip(mean * rng.lognormal(0.0, 0.12, 7), 0.55, 1.35)
+    calibre *= np.clip(calibre.mean(), *MEAN_CALIBRE) / calibre.mean()
     offsets = rng.normal(0, [4.0, 3.0], (7, 2)) * np.array(
         [[0.3], [0.6], [1], [1], [1], [1], [0.8]]
     )

@@ -18,6 +18,7 @@ from ml.dicom.series import index_series
 from ml.phantom.cohort import Phantom
 from ml.phantom.ct_writer import CtOptions, TransferSyntax, derived_uid, write_ct_series
 from ml.phantom.orientation import PatientPosition, RowOrder, reorient
+from ml.phantom.variants import PhantomVariant
 from ml.structures import CERVIX, Structure
 
 CT_FOLDER = "ct"
@@ -86,10 +87,12 @@ def _named_masks(
 
 
 def ct_options(phantom: Phantom, options: StorageOptions) -> CtOptions:
-    """Return the identity a phantom's series carries; each seed and tier has its own UIDs."""
+    """Return the identity a phantom's series carries; each spec has its own UIDs."""
     seed, tier = phantom.spec.seed, phantom.spec.tier.value
+    variant = phantom.spec.variant
+    suffix = "" if variant is PhantomVariant.STANDARD else f"/{variant}"
     return CtOptions(
-        identity=f"cervicontour/phantom/{phantom.generator_version}/{tier}/{seed}",
+        identity=f"cervicontour/phantom/{phantom.generator_version}/{tier}/{seed}{suffix}",
         patient_name=f"PHANTOM^{seed}",
         patient_id=f"PHANTOM-{seed}",
         position=options.position,
@@ -111,6 +114,7 @@ def record(phantom: Phantom, options: StorageOptions) -> dict[str, object]:
         "generator_version": phantom.generator_version,
         "seed": phantom.spec.seed,
         "tier": phantom.spec.tier.value,
+        "variant": phantom.spec.variant.value,
         "storage": dataclasses.asdict(options),
         "anatomy": dataclasses.asdict(phantom.anatomy),
         "tissue": dataclasses.asdict(phantom.tissue),

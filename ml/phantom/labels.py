@@ -66,7 +66,7 @@ def _primary(anatomy: Anatomy, solids: Solids) -> Field:
 
 def _nodal(grid: Grid, anatomy: Anatomy, solids: Solids) -> Field:
     vessels = solids.vessels
-    box = grid.box((-75, -75, -10), (75, 80, anatomy.vessels.bifurcation))
+    box = grid.box((-75, -75, -10), (75, 80, anatomy.nodal_top))
     points = grid.at(box)
     around = smooth_union(
         spread(vessels.pelvic, box) - np.float32(VESSEL_MARGIN),
@@ -78,7 +78,7 @@ def _nodal(grid: Grid, anatomy: Anatomy, solids: Solids) -> Field:
     around = np.maximum(around, np.float32(EXTERNAL_END) - points.z)
     result = smooth_union(around, _obturator(points, spread(solids.tissue.cavity, box)), 8.0)
     result = np.minimum(result, _presacral(points))
-    result = np.maximum(result, points.z - np.float32(anatomy.vessels.bifurcation))
+    result = np.maximum(result, points.z - np.float32(anatomy.nodal_top))
     field = Field(box=box, distances=result)
     return cut(field, [solids.bowel.small, solids.bowel.colon, solids.bowel.sigmoid])
 

@@ -31,6 +31,9 @@ RECTUM_PATH = (
 RECTUM_RADII = (11, 15, 18, 16, 14, 13, 12.5)
 UPPER_VAGINA_MM = 25.0
 """Length of vagina below the cervix that belongs to CTV-UV."""
+UPPER_VAGINA_AFTER_HYSTERECTOMY_MM = 35.0
+"""Below where the cervix was. Reference: three centimetres of vagina below the cuff, Small et al.
+2008, with the margin for the filling of bladder and rectum."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -81,7 +84,9 @@ def build_organs(
     rectum = cut(rectum, [genital], 2.0)
     bladder = _bladder(grid, anatomy, join([genital, rectum]), bones)
     top = anatomy.uterus.cervix_centre[2] - anatomy.uterus.cervix_radii[2]
-    low = Field(box=vagina.box, distances=top - UPPER_VAGINA_MM - grid.at(vagina.box).z)
+    absent = anatomy.uterus.position is UterusPosition.ABSENT
+    length = UPPER_VAGINA_AFTER_HYSTERECTOMY_MM if absent else UPPER_VAGINA_MM
+    low = Field(box=vagina.box, distances=top - length - grid.at(vagina.box).z)
     upper = Field(box=vagina.box, distances=np.maximum(vagina.distances, low.distances))
     return Organs(
         bladder=bladder,
@@ -116,7 +121,7 @@ def _bladder(grid: Grid, anatomy: Anatomy, neighbours: Field, bones: Field) -> F
     result = superellipsoid(p, centre, (radii[0], radii[1], radii[2]), parameters.exponent)
     spacing = [np.diff(axis[:2])[0] for axis in grid.axes_mm]
     voxel_ml = float(np.prod(spacing) / np.prod(anatomy.placement.scale) / 1000)
-    for _ in range(3):
+    for _ in range(5):
         a, b, c = (r * growth for r in radii)
         free = superellipsoid(p, centre, (a, b, c), parameters.exponent)
         result = smooth_subtract(free, keep_out, 5.0)
@@ -224,11 +229,11 @@ def _parametria(grid: Grid, anatomy: Anatomy) -> Field:
     wings = []
     for sign, reach in zip((-1, 1), parameters.parametrium_reach, strict=True):
         near, far = (cx + sign * 12, cy, z), (sign * reach, cy + 4, z - 1)
-        wings.append(_wing(grid, near, far, 0.7 if absent else 1.0))
+        wings.append(_wing(grid, near, far))
     return join(wings)
 
 
-def _wing(grid: Grid, near: Point, far: Point, size: float) -> Field:
+def _wing(grid: Grid, near: Point, far: Point) -> Field:
     low = (min(near[0], far[0]) - 14, near[1] - 14, near[2] - 18)
     high = (max(near[0], far[0]) + 14, far[1] + 14, near[2] + 18)
 
@@ -236,7 +241,7 @@ def _wing(grid: Grid, near: Point, far: Point, size: float) -> Field:
         # Taller than deep: squeezing z makes the rod's section an ellipse.
         flat = Points(x=p.x, y=p.y, z=p.z * np.float32(0.8))
         a, b = (near[0], near[1], near[2] * 0.8), (far[0], far[1], far[2] * 0.8)
-        return capsule(flat, a, b, 13 * size, 11 * size)
+        return capsule(flat, a, b, 13, 11)
 
     return grid.evaluate(low, high, solid)
 

@@ -20,6 +20,18 @@ from ml.phantom.vessels import Vessels
 AIR_HU = -1000.0
 GAS_HU = -950.0
 LARGEST_HU = 3071
+RANDOM_TEXTURE = (5 / 255, 25 / 255)
+"""Texture of random tissues as a share of their range. Reference: SynthSeg."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RandomContrast:
+    """Random textures and a curve over the painted picture."""
+
+    range_hu: tuple[float, float]
+    """The curve leaves both ends, and all beyond, where they are."""
+    gamma: float
+    texture_seed: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,43 +57,67 @@ class TissueParameters:
     stool: float
     bowel_content: float
     colon_content: float
+    intravenous_contrast: bool
+    oral_contrast: bool
+    random: RandomContrast | None = None
+    """Set when the means above are no tissue's own."""
 
 
-def sample_tissue(rng: np.random.Generator) -> TissueParameters:
-    """Draw the Hounsfield units of a patient, with intravenous contrast in half of them."""
-    enhanced = bool(rng.random() < 0.5)
+def sample_tissue(rng: np.random.Generator, *, contrast: bool = True) -> TissueParameters:
+    """Draw the Hounsfield units of a patient, with intravenous contrast in half of them.
+
+    Args:
+        rng: All values are drawn whatever the contrast, so that nothing else changes with it.
+        contrast: Whether contrast is given at all.
+    """
+    enhanced = bool(rng.random() < 0.5) and contrast
+    oral = bool(rng.random() < 0.25) and contrast
     muscle = float(rng.normal(50, 5)) * (1.15 if enhanced else 1.0)
-    uterus = float(rng.normal(92, 9) if enhanced else rng.normal(50, 7))
-    oral = bool(rng.random() < 0.25)
-    vessel = float(rng.normal(42, 4))
+    plain, bright = float(rng.normal(50, 7)), float(rng.normal(92, 9))
+    uterus = bright if enhanced else plain
+    vessel, artery = float(rng.normal(42, 4)), float(rng.normal(160, 25))
+    vein, layer = float(rng.normal(130, 20)), float(rng.uniform(100, 350))
+    layered = bool(rng.random() < 0.2) and enhanced
+    bowel, opaque = float(rng.uniform(5, 28)), float(rng.uniform(150, 350))
     fat = float(np.clip(rng.normal(-106, 6), -120, -92))
     return TissueParameters(
         fat=fat,
         visceral_fat=fat + float(rng.uniform(0, 8)),
         muscle=float(np.clip(muscle, 36, 64)),
         urine=float(rng.normal(5, 4)),
-        layered_contrast=float(rng.uniform(100, 350)) if enhanced and rng.random() < 0.2 else None,
+        layered_contrast=layer if layered else None,
         wall=float(rng.normal(40, 5)) + (12 if enhanced else 0),
         uterus=uterus,
         tumour=uterus + float(rng.uniform(-12, 8)),
         parametrium=float(rng.uniform(-35, 5)),
-        artery=float(rng.normal(160, 25)) if enhanced else vessel,
-        vein=float(rng.normal(130, 20)) if enhanced else vessel,
+        artery=artery if enhanced else vessel,
+        vein=vein if enhanced else vessel,
         node=muscle + float(rng.normal(0, 8)),
         cortical=float(np.clip(rng.normal(850, 150), 550, 1200)),
         cancellous=float(np.clip(rng.normal(230, 45), 170, 340)),
         cartilage=float(rng.normal(90, 12)),
         stool=float(rng.normal(15, 22)),
-        bowel_content=float(rng.uniform(150, 350)) if oral else float(rng.uniform(5, 28)),
+        bowel_content=opaque if oral else bowel,
         colon_content=float(rng.normal(5, 25)),
+        intravenous_contrast=enhanced,
+        oral_contrast=oral,
     )
 
 
 class Painter:
     """A picture into which solids are painted one over another, with partial volume."""
 
-    def __init__(self, grid: Grid, factor: int, scale: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        factor: int,
+        scale: float,
+        rng: np.random.Generator,
+        random: RandomContrast | None = None,
+    ) -> None:
         self._factor = factor
+        self._random = random
+        self._textures = np.random.default_rng(random.texture_seed) if random else None
         self._edge = scale / float(np.diff(grid.axes_mm[0][:2])[0]) * factor
         slices, rows, columns = grid.shape
         self.image = np.full((slices, rows * factor, columns * factor), AIR_HU, np.float32)
@@ -93,6 +129,8 @@ class Painter:
         """Cover a solid with a mean and a texture in HU."""
         if 0 in field.distances.shape:
             return
+        if self._random and self._textures and texture_sd > 0:
+            texture_sd = _random_texture(self._random, self._textures)
         distances = upsample(field.distances, self._factor)
         cover = np.clip(np.float32(0.5) - distances * np.float32(self._edge), 0, 1)
         box = (
@@ -102,6 +140,20 @@ class Painter:
         target = self.image[box]
         value = self._fine[box] * np.float32(texture_sd) + np.float32(hu)
         target += cover * (value - target)
+
+    def apply_curve(self) -> None:
+        """Bend the picture's grey values with the gamma of random contrast, if it has one."""
+        if self._random is None:
+            return
+        low, high = (np.float32(v) for v in self._random.range_hu)
+        inside = (self.image > low) & (self.image < high)
+        share = (self.image[inside] - low) / (high - low)
+        self.image[inside] = low + (high - low) * share ** np.float32(self._random.gamma)
+
+
+def _random_texture(random: RandomContrast, rng: np.random.Generator) -> float:
+    low, high = random.range_hu
+    return float(rng.uniform(*RANDOM_TEXTURE)) * (high - low)
 
 
 def upsample(values: Distances, factor: int) -> FinerDistances:
