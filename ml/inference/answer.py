@@ -15,6 +15,7 @@ from ml.arrays import (
 from ml.config import PostprocessingConfig
 from ml.inference.postprocessing import postprocess
 from ml.inference.presence import remove_absent
+from ml.preprocessing.crop import Crop
 from ml.structures import StructureSet
 
 
@@ -26,8 +27,14 @@ class Answer:
     """In half precision: ten bytes a pixel with five classes."""
     presence: SlicePresence | None
     """None without a presence head."""
-    spacing_mm: tuple[float, float, float]
-    """Slice, row and column spacing of the crop's grid."""
+    crop: Crop
+    """Where the logits lie."""
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Slice, row and column spacing of the logits."""
+        pixel_mm = self.crop.config.pixel_spacing_mm
+        return self.crop.geometry.slice_spacing_mm, pixel_mm, pixel_mm
 
 
 def answer_labels(

@@ -135,12 +135,7 @@ class Predictor:
         for _, answer in self._ask(inputs, with_presence=self._networks.has_presence):
             logits.append(answer.logits.half().cpu().numpy())
             presence.append(answer.presence)
-        pixel_mm = self._config.pixel_spacing_mm
-        return Answer(
-            logits=np.concatenate(logits),
-            presence=_joined(presence),
-            spacing_mm=(crop.geometry.slice_spacing_mm, pixel_mm, pixel_mm),
-        )
+        return Answer(logits=np.concatenate(logits), presence=_joined(presence), crop=crop)
 
     def _label(
         self, target: LabelVolume, inputs: InputBuilder, report: Callable[[float], None]
