@@ -5,6 +5,7 @@ run to the patient's left, rows posterior and slices superior.
 Reference: nifti1.h, methods 2 and 3; https://nifti.nimh.nih.gov
 """
 
+import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ SAME_GRID_SHARE = 0.1
 """Of the smallest voxel edge: grids whose corners differ by more are not the same."""
 AFFINES_AGREE_MM = 0.1
 """Between sform and qform, whose quaternion is rounded to single precision."""
+_CHUNK_BYTES = 1 << 20
 _MILLIMETRES = (0, 2)
 """xyzt_units: unknown, which is millimetres everywhere, and millimetres."""
 _READ_ERRORS = (
@@ -52,6 +54,7 @@ def read_nifti(path: Path) -> NiftiArray:
             patient's.
     """
     try:
+        _check_gzip(path)
         image = nibabel.load(path)
         proxy = image.dataobj if isinstance(image, Nifti1Image) else None
         if not isinstance(image, Nifti1Image) or not isinstance(proxy, ArrayProxy):
@@ -118,6 +121,18 @@ def check_same_grid(image: VolumeGeometry, labels: VolumeGeometry, name: str) ->
             f"image and labels lie up to {distance:.2f} mm apart",
             {"file": name, "distance_mm": round(distance, 3)},
         )
+
+
+def _check_gzip(path: Path) -> None:
+    """Read a compressed file to its checksum, which nibabel never reaches.
+
+    Raises:
+        OSError, EOFError, zlib.error: the file is damaged.
+    """
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path) as stream:
+            while stream.read(_CHUNK_BYTES):
+                pass
 
 
 def _turned(

@@ -134,7 +134,7 @@ class TestGoodCases:
         spec = CtSpec(slices=6, patient_position=position)
         write_dicom_case(tmp_path / "in", spec=spec)
 
-        dataset, (outcome,) = import_folder(tmp_path / "in", tmp_path / "out")
+        dataset, _ = import_folder(tmp_path / "in", tmp_path / "out")
 
         labels = only_case(dataset).labels
         np.testing.assert_array_equal(labels, box_labels())
@@ -175,7 +175,7 @@ class TestGoodCases:
     def test_contours_without_references_are_placed_by_plane(self, tmp_path):
         write_dicom_case(tmp_path / "in", edit=edit_contours(unreferenced))
 
-        dataset, (outcome,) = import_folder(tmp_path / "in", tmp_path / "out")
+        dataset, _ = import_folder(tmp_path / "in", tmp_path / "out")
 
         np.testing.assert_array_equal(only_case(dataset).labels, box_labels())
 
