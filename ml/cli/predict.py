@@ -1,0 +1,62 @@
+"""`cervicontour predict`: contours of a CT series without the service."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from ml.checkpoint import CheckpointError, demo_weights_path, load_checkpoint
+from ml.cli.errors import BadInputError, refusing
+from ml.dicom.rtstruct import Provenance, write_rtstruct
+from ml.dicom.rtstruct_check import check_rtstruct
+from ml.dicom.series import index_series, list_source_files, read_volume
+from ml.inference.predictor import EnsembleError, Predictor
+from ml.structures import structure_set
+
+
+@click.command()
+@click.argument("series", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--checkpoint",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Weights; several are an ensemble.  [default: the packaged demonstration weights]",
+)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
+def command(series: Path, paths: tuple[Path, ...], device: str, out: Path) -> None:
+    """Contour the CT series in the folder SERIES and write an RTSTRUCT.
+
+    It is checked before it is written, as the service does, and says UNAPPROVED.
+
+    \b
+    Example:  cervicontour predict ct --checkpoint runs/first/checkpoint.safetensors --out rs.dcm
+    """
+    if out.exists():
+        raise BadInputError("exists", f"{out} is there already")
+    with refusing("checkpoint", CheckpointError, EnsembleError):
+        checkpoints = [load_checkpoint(path) for path in paths or (demo_weights_path(),)]
+        predictor = Predictor(checkpoints, device=device)
+    index = index_series(list_source_files(series))
+    prediction = predictor.predict(read_volume(index))
+    structures = structure_set(checkpoints[0].run_config.structure_set).structures
+    unfinished = out.with_name(out.name + ".part")
+    write_rtstruct(
+        index,
+        ((s, prediction.labels == s.number) for s in structures),
+        Provenance(
+            software_version=version("cervicontour"),
+            model_version=" + ".join(c.card.model_version for c in checkpoints),
+            weights_sha256=checkpoints[0].sha256,
+            created_at=datetime.now(UTC),
+        ),
+        unfinished,
+    )
+    check_rtstruct(unfinished, index)
+    unfinished.replace(out)
+    for name, volume_ml in prediction.volumes_ml.items():
+        click.echo(f"{name:<10}{volume_ml:>8.1f} ml")
+    for warning in prediction.warnings:
+        click.echo(f"warning: {warning.code}: {warning.message}", err=True)
