@@ -41,7 +41,7 @@ KEY_NAME = "pseudonym.key"
     "--allow-orphans", is_flag=True, help="Place contours by plane that refer to other images."
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
-def command(  # one argument an option
+def command(
     *,
     folder: Path,
     out: Path,
