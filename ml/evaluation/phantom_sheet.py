@@ -8,6 +8,7 @@ from pathlib import Path
 from ml.evaluation.contact_sheet import Layer, write_contact_sheet
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec, generate_phantom
+from ml.phantom.variants import PhantomVariant
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,8 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--tier", type=PhantomTier, choices=list(PhantomTier), default=PhantomTier.FULL
     )
+    parser.add_argument(
+        "--variant",
+        type=PhantomVariant,
+        choices=list(PhantomVariant),
+        default=PhantomVariant.STANDARD,
+    )
     options = parser.parse_args(arguments)
-    phantom = generate_phantom(PhantomSpec(seed=options.seed, tier=options.tier))
+    phantom = generate_phantom(
+        PhantomSpec(seed=options.seed, tier=options.tier, variant=options.variant)
+    )
     layer = Layer(name="truth", labels=phantom.labels)
     write_contact_sheet(phantom.volume, [layer], options.out)
     sys.stdout.write(f"{options.out}\n")
