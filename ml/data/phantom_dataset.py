@@ -76,7 +76,7 @@ def write_phantom_dataset(
         folder: The dataset's; made if need be.
         name: The dataset's.
         specs: One case each.
-        processes: How many work at once, each with one thread.
+        processes: How many work at once, each with one thread; 1 works in the caller's.
         on_case: Called with the id of every case as soon as it is there.
 
     Raises:
@@ -91,8 +91,11 @@ def write_phantom_dataset(
     report = on_case or _ignore
     for kept in sorted(set(ids) - {case_id(spec) for spec in missing}):
         report(kept)
-    if missing:
-        jobs = [(dataset, spec) for spec in missing]
+    jobs = [(dataset, spec) for spec in missing]
+    if min(processes, len(jobs)) <= 1:
+        for job in jobs:
+            report(_write(job))
+    else:
         # spawn, not fork: a caller may have started threads of its own
         context = multiprocessing.get_context("spawn")
         with _one_thread_each(), context.Pool(min(processes, len(jobs))) as pool:
