@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
 
 from ml.config import RunConfig
 from ml.networks import build_network
+from ml.networks.base import SegmentationNetwork
 
 CARD_SUFFIX = ".json"
 DEMO_WEIGHTS_NAME = "resaunet-demo.safetensors"
@@ -54,7 +54,7 @@ class Checkpoint:
     sha256: str
     """Of the weights file; "" before it is saved."""
 
-    def build_network(self) -> nn.Module:
+    def build_network(self) -> SegmentationNetwork:
         """Return the network with these weights, in evaluation mode."""
         network = build_network(
             self.run_config.network, self.run_config.preprocessing.channel_count

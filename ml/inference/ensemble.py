@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ml.checkpoint import Checkpoint
+from ml.networks.base import SegmentationNetwork
 from ml.networks.blocks import channels_last
 from ml.tensors import ImageBatch, LogitBatch, PresenceProbabilities
 
@@ -88,7 +89,7 @@ def _check_alike(checkpoints: Sequence[Checkpoint]) -> None:
 
 
 def _ask(
-    network: nn.Module, images: ImageBatch, *, with_presence: bool, mirrored: bool = False
+    network: SegmentationNetwork, images: ImageBatch, *, with_presence: bool, mirrored: bool = False
 ) -> NetworkAnswer:
     if mirrored:
         images = images.flip(-1)

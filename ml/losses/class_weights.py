@@ -9,6 +9,8 @@ from ml.tensors import PerClass
 class ClassWeights(nn.Module):
     """Holds weights of the classes, or none."""
 
+    values: PerClass | None
+
     def __init__(self, weights: tuple[float, ...] | None) -> None:
         super().__init__()
         values = None if weights is None else torch.tensor(weights, dtype=torch.float32)

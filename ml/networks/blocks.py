@@ -1,10 +1,14 @@
 """The building blocks of the networks: residual block, double convolution, channel attention."""
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ml.tensors import ChannelWeights, FeatureMaps, GateMaps, OutputMaps
+
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 CHANNEL_MULTIPLE = 8
 """Scaled channel counts are whole multiples of this: vector units work in eights."""
@@ -87,7 +91,7 @@ def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
 
 
-def channels_last(network: nn.Module) -> nn.Module:
+def channels_last(network: AnyNetwork) -> AnyNetwork:
     """Lay the weights out with channels innermost, in place, and return the network."""
     # .data keeps the parameters' identity; nn.Module.to has no typed overload for this
     for parameter in network.parameters():

@@ -1,5 +1,8 @@
 """UNet++: a U-Net whose skips are themselves small decoders."""
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -48,7 +51,7 @@ class UNetPlusPlus(SegmentationNetwork):
     def decode(self, maps: list[AnyMaps]) -> LogitBatch:
         """Return logits from the encoder's feature maps."""
         rows = [[features] for features in maps]
-        for column in self.columns:
+        for column in cast("Iterable[nn.ModuleList]", self.columns):
             for depth, node in enumerate(column):
                 rows[depth].append(node(rows[depth + 1][-1], rows[depth]))
         logits = [head(node) for head, node in zip(self.heads, rows[0][1:], strict=True)]

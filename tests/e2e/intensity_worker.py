@@ -21,19 +21,25 @@ def load_intensity_network(options: NetworkOptions) -> LoadedNetwork:
     import torch  # noqa: PLC0415
 
     from ml.checkpoint import Checkpoint, CheckpointCard  # noqa: PLC0415
-    from ml.config import PreprocessingConfig, RunConfig  # noqa: PLC0415
+    from ml.config import NetworkConfig, PreprocessingConfig, RunConfig  # noqa: PLC0415
     from ml.inference.predictor import Predictor  # noqa: PLC0415
+    from ml.networks.base import SegmentationNetwork  # noqa: PLC0415
     from ml.structures import CERVIX  # noqa: PLC0415
 
     preprocessing = PreprocessingConfig()
     window = preprocessing.windows[0]
     low = window.level_hu - window.width_hu / 2
 
-    class IntensityNetwork(torch.nn.Module):
+    class IntensityNetwork(SegmentationNetwork):
         """The brightest pixel nearby says which structure, half its height says where it ends."""
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            hu = images * window.width_hu + low
+        size_multiple = 1
+
+        def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
+            return [images]
+
+        def decode(self, maps: list[torch.Tensor]) -> torch.Tensor:
+            hu = maps[0] * window.width_hu + low
             plateau = torch.nn.functional.max_pool2d(hu, 5, stride=1, padding=2)
             inside = hu - (plateau + FAT_HU) / 2
             is_near = [(plateau - value).abs() < STEP_HU / 2 for value in STRUCTURE_HU]
@@ -41,8 +47,8 @@ def load_intensity_network(options: NetworkOptions) -> LoadedNetwork:
             return torch.cat([torch.zeros_like(hu), *logits], dim=1)
 
     class IntensityCheckpoint(Checkpoint):
-        def build_network(self) -> torch.nn.Module:
-            return IntensityNetwork().eval()
+        def build_network(self) -> SegmentationNetwork:
+            return IntensityNetwork(NetworkConfig(), 1).eval()
 
     checkpoint = IntensityCheckpoint(
         run_config=RunConfig(preprocessing=preprocessing),
