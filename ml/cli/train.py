@@ -11,6 +11,7 @@ from ml.experiments.execution import (
     CHECKPOINT_FILE,
     EPOCHS_FILE,
     ExperimentError,
+    RunStoppedError,
     cache_crops,
     execute_run,
 )
@@ -49,7 +50,8 @@ def command(
     """
     [run] = plan_training(read_config(recipe, config_file, settings), [seed])
     data = run_data(dataset, crops)
-    with refusing("run", ExperimentError):
+    out.mkdir(parents=True, exist_ok=True)
+    with refusing("run", ExperimentError), refusing("stopped", RunStoppedError):
         cache_crops([run.config], data, processes)
         with TrainingProgress(out / EPOCHS_FILE) as progress:
             outcome = execute_run(run, data, out, progress)

@@ -22,6 +22,7 @@ from ml.data.phantom_dataset import (
 from ml.data.splits import Split, split_patients
 from ml.evaluation.rows import CaseScore
 from ml.experiments.assessment import Assessment, assess_all
+from ml.experiments.baselines import score_baselines
 from ml.experiments.execution import CHECKPOINT_FILE, RunData
 from ml.experiments.plan import (
     PAPER_LOSSES,
@@ -180,7 +181,12 @@ def run_study(preset: StudyPreset, folder: Path, processes: int) -> list[CaseSco
             _logger.info("%s: validation Dice %.3f", run.name, outcome.mean_dice)
     chosen = _choose([*runs.ours, *runs.ablations, *runs.randomised], data, folder, processes)
     assessments = plan_assessments(runs, cases, folder, chosen)
-    return assess_all(assessments, cases.dataset, folder / "rows", processes)
+    rows = assess_all(assessments, cases.dataset, folder / "rows", processes)
+    config = runs.ours[0].config.preprocessing
+    guessed = score_baselines(
+        cases.dataset, data.training, cases.part("test"), config, folder / "rows/baselines.csv"
+    )
+    return [*rows, *guessed]
 
 
 def plan_assessments(

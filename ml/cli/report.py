@@ -1,0 +1,59 @@
+"""`cervicontour report`: tables and figures of scored runs."""
+
+from pathlib import Path
+
+import click
+
+from ml.cli.errors import refusing
+from ml.evaluation.report.plan import (
+    Comparison,
+    ComparisonKind,
+    PlannedRun,
+    ReportError,
+    ReportPlan,
+)
+from ml.evaluation.report.write import write_report
+from ml.evaluation.rows import CaseScore, RowsError, read_rows
+
+
+@click.command()
+@click.argument("rows", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to fill.")
+@click.option("--title", default="Report", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(ComparisonKind),
+    default=ComparisonKind.NETWORKS,
+    show_default=True,
+    help="Which figure is drawn.",
+)
+@click.option("--reference", help="Run the others are tested against; the first by default.")
+def command(
+    rows: tuple[Path, ...], out: Path, title: str, kind: ComparisonKind, reference: str | None
+) -> None:
+    """Write tables (csv, markdown) and figures (svg, png) of the runs in the CSV files ROWS.
+
+    \b
+    Example:  cervicontour report runs/losses/rows/*.csv --out report --kind losses
+    """
+    with refusing("rows", RowsError):
+        scores = [score for path in rows for score in read_rows(path)]
+    if not scores:
+        raise click.UsageError("the files hold no row")
+    with refusing("report", ReportError):
+        plan = ReportPlan(title=title, comparisons=(_comparison(scores, title, kind, reference),))
+        click.echo(write_report(out, scores, plan))
+
+
+def _comparison(
+    scores: list[CaseScore], title: str, kind: ComparisonKind, reference: str | None
+) -> Comparison:
+    labels = list(dict.fromkeys(score.run for score in scores))
+    return Comparison(
+        name=str(kind),
+        title=title,
+        kind=kind,
+        runs=tuple(PlannedRun(label=label, title=label) for label in labels),
+        reference=reference or labels[0],
+        parts=tuple(dict.fromkeys(score.part for score in scores)),
+    )
