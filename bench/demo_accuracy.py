@@ -10,8 +10,8 @@ import argparse
 from ml.checkpoint import demo_weights_path, load_checkpoint
 from ml.evaluation.evaluate import evaluate_phantoms
 from ml.evaluation.statistics import summarize
+from ml.experiments.demo_weights import DemoPreset
 from ml.structures import CERVIX
-from ml.training.demo_cohort import DemoCohort
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     threads = parser.parse_args().threads
     checkpoint = load_checkpoint(demo_weights_path())
-    specs = DemoCohort().test_specs
+    specs = DemoPreset().test_specs
     summary = summarize(evaluate_phantoms(checkpoint, specs, threads))
     print(f"{checkpoint.card.model_version} on {len(specs)} phantoms, seeds from {specs[0].seed}")
     print(f"{'structure':10} {'Dice':>6} {'worst':>6} {'95HD mm':>8} {'median':>7} {'missed':>7}")

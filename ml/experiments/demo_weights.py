@@ -51,6 +51,11 @@ class DemoPreset:
     slices_per_epoch: int = 3200
 
     @property
+    def test_specs(self) -> list[PhantomSpec]:
+        """Phantoms that play no part in finding the weights."""
+        return _specs(TEST_SEEDS_FROM, self.test)
+
+    @property
     def config(self) -> RunConfig:
         """Our recipe, without early stopping: the learning rate ends at 0."""
         recipe = sized(
@@ -117,7 +122,7 @@ def make_demo_cases(preset: DemoPreset, folder: Path, processes: int) -> DemoCas
     study = make_cases(preset.study, folder, processes)
     training = _specs(TRAINING_SEEDS_FROM, preset.training)
     validation = _specs(VALIDATION_SEEDS_FROM, preset.validation)
-    test = _specs(TEST_SEEDS_FROM, preset.test)
+    test = preset.test_specs
     write_phantom_dataset(folder, "phantoms", [*training, *validation, *test], processes)
     return DemoCases(
         dataset=open_dataset(folder),
