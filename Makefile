@@ -9,7 +9,7 @@ COMPOSE := $(BIN)/docker-compose
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test unit integration coverage check lint types contracts deployment format \
-	migration weights hooks bench clean
+	migration study weights hooks bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,8 +81,11 @@ format: setup ## format and fix what can be fixed
 migration: setup ## write a migration: make migration m="add something"
 	$(BIN)/alembic revision --autogenerate -m "$(m)"
 
-weights: setup ## train the demonstration weights again (hours on two cores)
-	$(BIN)/python -m ml.training.demo_weights
+study: setup ## compare losses, networks and recipes on phantoms into docs/study (hours)
+	$(BIN)/cervicontour -v study
+
+weights: setup ## train the demonstration weights again (an hour on two cores)
+	$(BIN)/cervicontour -v demo-weights
 
 hooks: setup ## install the git hooks
 	$(BIN)/pre-commit install
