@@ -20,6 +20,9 @@ BOX_MARGIN_MM = 16.0
 WARP_KNOT_MM = 45.0
 """Distance of the control points of the elastic warp."""
 
+KNOT_SHARE = 0.7
+"""Standard deviation of the Gaussian about every knot, of the knots' distance."""
+
 Box = tuple[slice, slice, slice]
 
 
@@ -193,5 +196,5 @@ def _hull(fields: Sequence[Field], axis: int) -> slice:
 
 
 def _weights(axis: np.ndarray, knots: np.ndarray, knot_mm: Number) -> np.ndarray:
-    raw = np.exp(-0.5 * ((axis[:, None] - knots[None, :]) / (0.7 * knot_mm)) ** 2)
+    raw = np.exp(-0.5 * ((axis[:, None] - knots[None, :]) / (KNOT_SHARE * knot_mm)) ** 2)
     return raw / np.sqrt((raw * raw).sum(axis=1, keepdims=True))
