@@ -20,6 +20,8 @@ EQUATION_7_SHARE = 0.05
 """Linear interpolation of the 95th percentile of two numbers: 5 % of the smaller one."""
 TOLERANCE_ROUNDING_MM = 1e-6
 """A distance equal to a tolerance lies within it, whatever the last bit of its root is."""
+LEAF_SIZE = 32
+"""Points of a tree's leaf that are tried one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -134,8 +136,8 @@ def distances_between(of: AnyMask, to: AnyMask, spacing_mm: tuple[float, ...]) -
     if apart.any():
         targets = np.argwhere(to)
         wanted = np.argwhere(of)[apart]
-        # an unbalanced tree is built in half the time; grids are spread evenly enough for it
-        tree = KDTree(targets * spacing, balanced_tree=False, compact_nodes=False)
+        # measured on organs: the fastest to build and to search; grids are spread evenly
+        tree = KDTree(targets * spacing, LEAF_SIZE, balanced_tree=False, compact_nodes=False)
         _, nearest = tree.query(wanted * spacing)
         # whole steps times spacing: no rounding of far coordinates
         distances[apart] = np.linalg.norm((wanted - targets[nearest]) * spacing, axis=1)

@@ -2,6 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from ml.metrics.overlap import dice, volume_error_ml
 
@@ -22,6 +25,13 @@ class TestDice:
 
     def test_a_single_slice_in_3d_is_its_2d_value(self):
         assert dice(FOUR[None], SIX[None]) == dice(FOUR, SIX)
+
+    @given(a=arrays(bool, (3, 4, 5)), b=arrays(bool, (3, 4, 5)), axis=st.integers(0, 2))
+    def test_it_lies_in_0_to_1_whatever_the_order_and_the_side(self, a, b, axis):
+        found = dice(a, b)
+
+        assert math.isnan(found) or 0 <= found <= 1
+        np.testing.assert_equal(dice(np.flip(b, axis), np.flip(a, axis)), found)
 
 
 class TestVolumeError:

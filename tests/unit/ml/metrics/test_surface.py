@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from ml.metrics.surface import hausdorff95_mm, measure_surfaces, surface_of
+from ml.metrics.surface import box_of, hausdorff95_mm, measure_surfaces, surface_of
 
 THICK = (5.0, 1.0, 1.0)
 FINE = (3.0, 0.9766, 0.9766)
@@ -114,6 +115,33 @@ class TestMeasures:
     def test_the_arrays_border_is_surface(self):
         assert surface_of(np.ones((3, 3, 3), bool)).sum() == 26
 
+    def test_outside_may_be_looked_for_along_some_axes_only(self):
+        assert surface_of(np.ones((3, 3, 3), bool), axes=(1, 2)).sum() == 3 * 8
+
+    @given(mask=masks)
+    def test_a_surface_is_what_an_erosion_takes_away(self, mask):
+        eroded = np.asarray(ndimage.binary_erosion(mask, border_value=0))
+
+        np.testing.assert_array_equal(surface_of(mask), mask & ~eroded)
+
+    def test_a_distance_equal_to_the_tolerance_lies_within_it(self):
+        a, b = np.zeros((1, 1, 8), bool), np.zeros((1, 1, 8), bool)
+        a[..., 0] = b[..., 3] = True
+
+        assert measure_surfaces(a, b, (1.0, 1.0, 0.7)).surface_dice(2.1) == 1
+
+    @given(mask=masks)
+    def test_the_box_holds_all_and_touches_it_on_every_side(self, mask):
+        if not mask.any():
+            return
+        found = mask[box_of(mask)]
+
+        assert np.count_nonzero(found) == np.count_nonzero(mask)
+        for axis in range(3):
+            sides = np.moveaxis(found, axis, 0)
+            assert sides[0].any()
+            assert sides[-1].any()
+
     @given(a=masks, b=masks, spacing=spacings)
     def test_distances_equal_those_of_all_pairs(self, a, b, spacing):
         if not (a.any() and b.any()):
@@ -140,6 +168,49 @@ class TestMeasures:
         np.testing.assert_allclose(
             hausdorff95_mm(a, b, scaled), factor * hausdorff95_mm(a, b, spacing)
         )
+
+    @given(a=masks, b=masks, spacing=spacings, order=st.permutations(range(3)))
+    def test_naming_the_axes_otherwise_plays_no_part(self, a, b, spacing, order):
+        expected = hausdorff95_mm(a, b, spacing)
+
+        turned = tuple(spacing[axis] for axis in order)
+        found = hausdorff95_mm(a.transpose(order), b.transpose(order), turned)
+
+        np.testing.assert_allclose(found, expected)
+
+    @given(a=masks, b=masks, shift=st.tuples(*[st.integers(0, 4)] * 3))
+    def test_moving_both_masks_plays_no_part(self, a, b, shift):
+        room = [(by, 4 - by) for by in shift]
+
+        np.testing.assert_equal(
+            hausdorff95_mm(np.pad(a, room), np.pad(b, room), THICK), hausdorff95_mm(a, b, THICK)
+        )
+
+    @given(a=arrays(bool, (5, 6)), b=arrays(bool, (5, 6)))
+    def test_a_single_slice_in_3d_is_compared_pixel_by_pixel(self, a, b):
+        found = measure_surfaces(a[None], b[None], (5.0, 1.0, 2.0))
+
+        # all of a single slice is surface in 3-D: its neighbours above and below are outside
+        assert len(found.a_to_b) == (a.sum() if b.any() else 0)
+        assert len(found.b_to_a) == (b.sum() if a.any() else 0)
+
+    def test_a_single_filled_outline_has_its_2d_distance(self):
+        a, b = np.zeros((1, 5, 40), bool), np.zeros((1, 5, 40), bool)
+        a[0, 2, :20] = b[0, 2, :31] = True
+
+        assert hausdorff95_mm(a, b, THICK) == hausdorff95_mm(a[0], b[0], THICK[1:])
+
+    @given(a=masks, b=masks, spacing=spacings)
+    def test_every_measure_keeps_its_limits(self, a, b, spacing):
+        found = measure_surfaces(a, b, spacing)
+        if found.empty_masks:
+            return
+
+        assert 0 <= found.average_mm() <= found.hausdorff100_mm()
+        assert found.hausdorff_equation7_mm() <= found.hausdorff100_mm() + 1e-9
+        shares = [found.surface_dice(mm) for mm in (0.0, 1.0, 2.0, 3.0, 1e6)]
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
 
     @given(a=masks, b=masks)
     def test_the_95th_percentile_is_at_most_the_largest_distance(self, a, b):
