@@ -1,17 +1,24 @@
 """Measure phantoms against the acceptance criteria of the generator; prints a table.
 
-Usage: python bench/phantom_acceptance.py [--cases 40] [--tier small]
+Usage: python bench/phantom_acceptance.py [--cases 60] [--tier small] [--variant standard]
+       python bench/phantom_acceptance.py --dataset folder
 """
 
 import argparse
 import statistics
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from ml.data.dataset import Dataset, open_dataset
+from ml.geometry import Volume
 from ml.phantom.acquisition import PhantomTier
-from ml.phantom.cohort import Phantom, PhantomSpec, generate_phantom
+from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec, generate_phantom
+from ml.phantom.variants import PhantomVariant
 from ml.structures import CERVIX
 
 COARSE_MM = 6.0
@@ -23,6 +30,9 @@ VOLUME_LIMITS_ML = {
     "CTV-N": (200, 500),
     "CTV-UV": (35, 380),
 }
+"""CTV-UV from 35 ml: after hysterectomy little more than cuff, vagina and parametria is left."""
+PRESENCE_BAND = (0.2, 0.7)
+"""Share of a case's slices that do not hold a structure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -30,6 +40,7 @@ class Case:
     """What the table needs of one phantom."""
 
     seed: int
+    seconds: float
     volumes_ml: dict[str, float]
     body_area_cm2: float
     fat_hu: float
@@ -43,24 +54,37 @@ class Case:
     hu: np.ndarray
 
 
-def measure(spec: PhantomSpec) -> Case:
+def make(spec: PhantomSpec) -> Case:
     """Make a phantom and reduce it to numbers."""
+    started = time.process_time()
     phantom = generate_phantom(spec)
-    hu, labels = phantom.volume.hu, phantom.labels
-    geometry = phantom.volume.geometry
+    seconds = time.process_time() - started
+    return measure(phantom.volume, phantom.labels, spec.seed, seconds)
+
+
+def read(dataset: Dataset, case_id: str) -> Case:
+    """Read a phantom of a dataset and reduce it to numbers."""
+    case = dataset.read_case(case_id)
+    return measure(case.volume, case.labels, case.source["seed"], 0.0)
+
+
+def measure(volume: Volume, labels: np.ndarray, seed: int, seconds: float) -> Case:
+    """Reduce a phantom to numbers."""
+    hu, geometry = volume.hu, volume.geometry
     z = geometry.slice_positions_mm[:, 2]
     names = {s.name: s.number for s in CERVIX.structures}
     found = {name: np.flatnonzero((labels == n).any(axis=(1, 2))) for name, n in names.items()}
     body = _body(hu)
     area = np.median(body.sum(axis=(1, 2))) * np.prod(geometry.pixel_spacing_mm) / 100
-    coarse_labels, coarse_hu = _coarse(phantom, body)
+    coarse_labels, coarse_hu = _coarse(volume, labels, body)
     organs = (
         (labels == names["Bladder"]) | (labels == names["Rectum"]) | (labels == names["CTV-UV"])
     )
     fat = hu[body & (hu > -150) & (hu < -60)]
     lean = hu[body & (hu > 20) & (hu < 80) & (labels == 0)]
     return Case(
-        seed=spec.seed,
+        seed=seed,
+        seconds=seconds,
         volumes_ml={
             k: float((labels == n).sum() * geometry.voxel_volume_ml) for k, n in names.items()
         },
@@ -80,8 +104,8 @@ def _body(hu: np.ndarray) -> np.ndarray:
     return hu > -300
 
 
-def _coarse(phantom: Phantom, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    geometry = phantom.volume.geometry
+def _coarse(volume: Volume, labels: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    geometry = volume.geometry
     centre = [
         float(
             np.average(np.arange(n), weights=body.sum(axis=tuple(a for a in range(3) if a != axis)))
@@ -99,8 +123,8 @@ def _coarse(phantom: Phantom, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     picks = np.ix_(*[np.clip(a, 0, n - 1) for a, n in zip(axes, body.shape, strict=True)])
     mask = np.zeros(COARSE_SHAPE, bool)
     mask[inside] = True
-    labels = np.where(mask, phantom.labels[picks], 0)
-    return labels.astype(np.uint8), np.where(mask, phantom.volume.hu[picks], -1000)
+    coarse = np.where(mask, labels[picks], 0)
+    return coarse.astype(np.uint8), np.where(mask, volume.hu[picks], -1000)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -153,9 +177,14 @@ def copy_baseline(cases: list[Case]) -> np.ndarray:
     return np.mean(rows, axis=0)
 
 
+def _in_band(absent: float) -> bool:
+    low, high = PRESENCE_BAND
+    return low <= absent <= high
+
+
 def report(cases: list[Case]) -> None:
     """Print the table."""
-    print(f"{len(cases)} phantoms")
+    print(f"{len(cases)} phantoms of generator version {GENERATOR_VERSION}")
     for s in CERVIX.structures:
         volumes = [c.volumes_ml[s.name] for c in cases]
         absent = [c.absent_share[s.name] for c in cases]
@@ -164,11 +193,12 @@ def report(cases: list[Case]) -> None:
         print(
             f"{s.name:8s} ml min {min(volumes):5.0f} median {statistics.median(volumes):5.0f} "
             f"max {max(volumes):5.0f} outside {low}-{high}: {outside:2d} | absent slices "
-            f"{min(absent):.2f}-{max(absent):.2f}"
+            f"{min(absent):.2f} {statistics.median(absent):.2f} {max(absent):.2f}"
+            f" outside 0.2-0.7: {sum(not _in_band(v) for v in absent):2d}"
             f" | first SD {statistics.stdev(c.first_mm[s.name] for c in cases):4.1f}"
             f" last SD {statistics.stdev(c.last_mm[s.name] for c in cases):4.1f} mm"
         )
-    for name in ("body_area_cm2", "fat_hu", "muscle_hu", "bone_overlap"):
+    for name in ("body_area_cm2", "fat_hu", "muscle_hu", "bone_overlap", "seconds"):
         values = [getattr(c, name) for c in cases]
         low, middle, high = min(values), statistics.median(values), max(values)
         print(f"{name:14s} min {low:8.3f} median {middle:8.3f} max {high:8.3f}")
@@ -184,14 +214,27 @@ def report(cases: list[Case]) -> None:
 def main() -> None:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=40)
+    parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--first-seed", type=int, default=1000)
     parser.add_argument("--tier", type=PhantomTier, default=PhantomTier.SMALL)
+    parser.add_argument(
+        "--variant", type=PhantomVariant, choices=list(PhantomVariant), default="standard"
+    )
+    parser.add_argument("--dataset", type=Path, help="measure a dataset's phantoms instead")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    specs = [PhantomSpec(seed=args.first_seed + i, tier=args.tier) for i in range(args.cases)]
+    specs = [
+        PhantomSpec(seed=args.first_seed + i, tier=args.tier, variant=PhantomVariant(args.variant))
+        for i in range(args.cases)
+    ]
     with ProcessPoolExecutor(args.processes) as pool:
-        report(list(pool.map(measure, specs)))
+        if args.dataset is None:
+            cases = list(pool.map(make, specs))
+        else:
+            dataset = open_dataset(args.dataset)
+            ids = [f.case_id for f in dataset.facts() if f.source["variant"] == args.variant]
+            cases = list(pool.map(partial(read, dataset), ids))
+    report(cases)
 
 
 if __name__ == "__main__":
