@@ -26,6 +26,9 @@ class SliceSampler:
     """Draws batches of slices with a preference for those that show a structure.
 
     Its generator is the only state, so that a run can be resumed.
+
+    Raises:
+        ValueError: no slice can be drawn: there is none, or all are empty and have no weight.
     """
 
     def __init__(
@@ -33,8 +36,10 @@ class SliceSampler:
     ) -> None:
         self.generator = generator
         self._slices = [(c, i) for c, case in enumerate(cases) for i in range(len(case.labels))]
-        shown = np.concatenate([np.asarray(case.labels).any(axis=(1, 2)) for case in cases])
-        weights = np.where(shown, 1.0, empty_slice_weight)
+        shown = [np.asarray(case.labels).any(axis=(1, 2)) for case in cases]
+        weights = np.where(np.concatenate([*shown, []]), 1.0, empty_slice_weight)
+        if not weights.any():
+            raise ValueError("no slice can be drawn: none shows a structure, or there is none")
         self._chances = weights / weights.sum()
 
     def __len__(self) -> int:

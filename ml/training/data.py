@@ -19,6 +19,11 @@ class TrainingData:
     facts: dict[str, Any] = field(default_factory=dict)  # Any: json
     """What else the run card shall say of the data, such as the dataset's name and split."""
 
+    def __post_init__(self) -> None:
+        """Refuse a run without cases to train on or to validate with."""
+        if not self.training or not self.validation:
+            raise ValueError("training and validation need at least one case each")
+
     def manifest(self) -> dict[str, list[tuple[str, str]]]:
         """List id and sha256 of the cases of both parts, by id."""
         return {

@@ -1,10 +1,14 @@
 """What a run minimises."""
 
+from typing import cast
+
 import torch
 from torch import nn
 
 from ml.config import Precision, RunConfig
-from ml.losses import build_loss, functional
+from ml.losses import build_loss
+from ml.losses.functional import presence_loss
+from ml.networks.base import SegmentationNetwork
 from ml.tensors import ImageBatch, LabelBatch, LogitBatch, Scalar
 
 _AUTOCAST = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT16: torch.float16}
@@ -31,11 +35,13 @@ class Objective:
         images = images.to(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, kind, enabled=kind is not None):
             if self._has_presence:
-                logits, presence = network.forward_with_presence(images)
+                logits, presence = cast("SegmentationNetwork", network).forward_with_presence(
+                    images
+                )
             else:
                 logits, presence = network(images), None
         logits = logits.float()
         loss = self._loss(logits, labels)
         if presence is not None:
-            loss = loss + self._presence_weight * functional.presence_loss(presence.float(), labels)
+            loss = loss + self._presence_weight * presence_loss(presence.float(), labels)
         return loss, logits

@@ -34,6 +34,11 @@ class TestSampler:
         share = np.mean([index == 0 for batch in batches for _, index in batch])
         assert share == pytest.approx(0.25 / 3.25, abs=0.02)
 
+    @pytest.mark.parametrize("cases", [[], [make_case(slices=1)]])
+    def test_without_a_slice_to_draw_nothing_begins(self, cases):
+        with pytest.raises(ValueError, match="no slice"):
+            SliceSampler(cases, empty_slice_weight=0.0, generator=np.random.default_rng(0))
+
     def test_a_seed_draws_the_same(self):
         assert make_sampler(seed=5).draw_epoch(2) == make_sampler(seed=5).draw_epoch(2)
 

@@ -46,6 +46,11 @@ class TestRunCard:
         assert data.sha256() == reordered.sha256()
         assert len({data.sha256(), swapped.sha256(), changed.sha256()}) == 3
 
+    @pytest.mark.parametrize("part", ["training", "validation"])
+    def test_a_part_without_cases_is_refused(self, data, part):
+        with pytest.raises(ValueError, match="at least one case"):
+            dataclasses.replace(data, **{part: []})
+
     def test_the_hash_of_the_configuration_tells_seeds_apart(self, data):
         first, second = (card_of(data, tiny_run(seed=s))["config_sha256"] for s in (1, 2))
 
