@@ -19,6 +19,10 @@ LIMITS_ML = {
     "CTV-UV": (15, 420),
 }
 
+# A bladder of the published median fills less than a third of a scan of the published length, and
+# so does what is left of CTV-UV after hysterectomy.
+ABSENT_AT_MOST = {"Bladder": 0.85, "Rectum": 0.7, "CTV-N": 0.7, "CTV-UV": 0.85}
+
 
 @pytest.fixture
 def tiny_phantom():
@@ -128,7 +132,7 @@ class TestVariation:
         number = CERVIX.get(name).number
         for phantom in tiny_cohort:
             absent = (~(phantom.labels == number).any(axis=(1, 2))).mean()
-            assert 0.2 <= absent <= 0.9
+            assert 0.2 <= absent <= ABSENT_AT_MOST[name]
 
     @pytest.mark.parametrize("name", CERVIX.names)
     def test_structures_start_and_stop_elsewhere_in_each_scan(self, tiny_cohort, name):

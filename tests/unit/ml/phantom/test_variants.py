@@ -6,7 +6,7 @@ import pytest
 
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.anatomy import UterusPosition, sample_anatomy
-from ml.phantom.cohort import PhantomSpec, generate_phantom
+from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec, generate_phantom
 from ml.phantom.tissue import sample_tissue
 from ml.phantom.variants import (
     RANDOM_HU,
@@ -39,6 +39,20 @@ CHANGED = {
     ),
     PhantomVariant.SMALL_FIELD: ({"nodal_top"}, set(), set()),
 }
+
+OF_THIS_VERSION = {
+    PhantomVariant.STANDARD: (-752.49, 417.86, [305, 296, 231, 141]),
+    PhantomVariant.POST_OPERATIVE: (-753.04, 417.00, [351, 68, 231, 155]),
+    PhantomVariant.RETROVERTED: (-752.40, 417.98, [306, 274, 234, 96]),
+    PhantomVariant.METAL_HIP: (-748.27, 439.67, [305, 296, 231, 141]),
+    PhantomVariant.NO_CONTRAST: (-754.08, 414.84, [305, 296, 231, 141]),
+    PhantomVariant.OBESE: (-518.60, 463.55, [305, 296, 231, 141]),
+    PhantomVariant.EMPTY_BLADDER: (-752.73, 417.46, [358, 303, 54, 141]),
+    PhantomVariant.THIN_SLICES: (-751.85, 418.98, [2112, 1867, 1606, 950]),
+    PhantomVariant.SMALL_FIELD: (-752.49, 417.86, [262, 296, 231, 141]),
+    PhantomVariant.RANDOM_CONTRAST: (-717.94, 477.97, [305, 296, 231, 141]),
+}
+"""Mean and deviation of the HU, and voxels of every structure."""
 
 
 @pytest.fixture
@@ -269,3 +283,16 @@ class TestStandard:
         retroverted = positions.count(UterusPosition.RETROVERTED) / len(positions)
         assert 0.15 < absent < 0.25
         assert 0.12 < retroverted < 0.20
+
+
+class TestGeneratorVersion:
+    @pytest.mark.parametrize(("variant", "facts"), OF_THIS_VERSION.items())
+    def test_pixels_and_labels_are_those_of_version_2(self, variant, facts):
+        # If this fails, the generator changed: trained models and cached cases need its version.
+        assert GENERATOR_VERSION == "2"
+        mean, deviation, counts = facts
+        phantom = varied(variant)
+        assert phantom.volume.hu.mean() == pytest.approx(mean, abs=0.05)
+        assert phantom.volume.hu.std() == pytest.approx(deviation, abs=0.05)
+        found = np.bincount(phantom.labels.ravel(), minlength=5)[1:]
+        np.testing.assert_allclose(found, counts, atol=2)
