@@ -29,6 +29,8 @@ PixelIndices = Int[Tensor, "pixels"]
 PresenceLogits = Float[Tensor, "batch structures"]
 """Log odds that the slice shows a structure, numbered from class 1."""
 PresenceProbabilities = Float[Tensor, "batch structures"]
+AnyPresence = Float[Tensor, "_ structures"]
+"""Presence probabilities of a batch among others of different sizes."""
 PresenceBatch = Bool[Tensor, "batch structures"]
 ChannelWeights = Float[Tensor, "batch channels"]
 SpatialWeights = Float[Tensor, "batch 1 rows columns"]

@@ -20,7 +20,7 @@ from ml.inference.quality import QualityWarning, Result, find_warnings
 from ml.inference.uncropping import Uncropper
 from ml.preprocessing.crop import plan_crop
 from ml.structures import structure_set
-from ml.tensors import PerClass, PresenceProbabilities
+from ml.tensors import AnyPresence, PerClass
 
 NETWORK_SHARE = 0.9
 """Share of the progress that the network's batches stand for."""
@@ -131,7 +131,7 @@ class Predictor:
         crop, _ = plan_crop(volume, self._config)
         inputs = InputBuilder(crop, crop.alignment.to_lps(volume.hu))
         logits: list[LogitVolume] = []
-        presence: list[PresenceProbabilities | None] = []
+        presence: list[AnyPresence | None] = []
         for _, answer in self._ask(inputs, with_presence=self._networks.has_presence):
             logits.append(answer.logits.half().cpu().numpy())
             presence.append(answer.presence)
@@ -143,7 +143,7 @@ class Predictor:
         """Write labels into the covered part, batch by batch; return presence if it is used."""
         uncropper = Uncropper(inputs.crop, self._device)
         gated = self._postprocessing.presence_gate is not None
-        presence: list[PresenceProbabilities | None] = []
+        presence: list[AnyPresence | None] = []
         for part, answer in self._ask(inputs, with_presence=gated):
             logits = answer.logits
             if self._offsets is not None:
@@ -194,7 +194,7 @@ def _on_device(offsets: ClassOffsets | None, device: torch.device) -> PerClass |
     return None if offsets is None else torch.from_numpy(offsets).to(device)
 
 
-def _joined(batches: Sequence[PresenceProbabilities | None]) -> SlicePresence | None:
+def _joined(batches: Sequence[AnyPresence | None]) -> SlicePresence | None:
     known = [batch for batch in batches if batch is not None]
     return torch.cat(known).float().cpu().numpy() if known else None
 
