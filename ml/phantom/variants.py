@@ -9,8 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from ml.phantom.anatomy import Anatomy, UterusPosition
-from ml.phantom.soft_tissue import ENVELOPE_SIDE
+from ml.phantom.anatomy import LARGEST_ENVELOPE, Anatomy, UterusPosition
 from ml.phantom.tissue import RandomContrast, TissueParameters
 
 THIN_SLICE_MM = 2.5
@@ -112,7 +111,7 @@ def _in_small_field(anatomy: Anatomy, _: np.random.Generator) -> Anatomy:
 def _obese(anatomy: Anatomy, rng: np.random.Generator) -> Anatomy:
     width = float(rng.uniform(445, 530))
     body = anatomy.body
-    side = ENVELOPE_SIDE.max() * body.envelope_scale[0]
+    side = LARGEST_ENVELOPE * body.envelope_scale[0]
     body = dataclasses.replace(
         body,
         fat_lateral=float(width / 2 / anatomy.placement.scale[0] - side),

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from ml.phantom.acquisition import PhantomTier
-from ml.phantom.anatomy import UterusPosition, sample_anatomy
+from ml.phantom.anatomy import LARGEST_ENVELOPE, UterusPosition, sample_anatomy
 from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec, generate_phantom
+from ml.phantom.soft_tissue import ENVELOPE_SIDE
 from ml.phantom.tissue import sample_tissue
 from ml.phantom.variants import (
     RANDOM_HU,
@@ -190,6 +191,9 @@ class TestObese:
     def test_the_body_is_wider_than_any_standard_one(self, standard):
         assert body_width_mm(standard) < 430
         assert body_width_mm(varied(PhantomVariant.OBESE)) > 430
+
+    def test_widths_are_counted_from_the_envelopes_widest_level(self):
+        assert ENVELOPE_SIDE.max() == LARGEST_ENVELOPE
 
     def test_drawn_widths_do_not_overlap(self):
         for seed in range(200):
