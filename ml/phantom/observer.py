@@ -102,8 +102,8 @@ def _distances(mask: MaskVolume, spacing_mm: tuple[float, float, float]) -> Dist
     sampling = (SLICES_APART_MM, *spacing_mm[1:])
     # Distances are between pixel centres; the contour runs half a pixel before the next one.
     half = min(spacing_mm[1:]) / 2
-    outside = distance_transform_edt(~mask, sampling) - half
-    inside = distance_transform_edt(mask, sampling) - half
+    outside = np.asarray(distance_transform_edt(~mask, sampling)) - half
+    inside = np.asarray(distance_transform_edt(mask, sampling)) - half
     return np.where(mask, -inside, outside).astype(np.float32)
 
 
