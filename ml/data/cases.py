@@ -7,7 +7,6 @@ hu.npy  labels.npy     int16 and uint8, slice row column, in LPS order
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from ml.arrays import HuVolume, LabelVolume
 from ml.config import PreprocessingConfig
 from ml.data.dataset import Dataset, DatasetError, LabelledCase, case_sha256
+from ml.data.pools import single_threaded_pool
 from ml.preprocessing.crop import plan_crop
 from ml.preprocessing.intensity import guard_range_hu
 
@@ -95,8 +95,7 @@ def cache_cases(
         for case_id in missing:
             make(case_id)
     else:
-        # spawn, not fork: a caller may have started threads of its own
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        with single_threaded_pool(processes) as pool:
             pool.map(make, missing, chunksize=1)
     return [open_case(target) for target in targets]
 

@@ -3,10 +3,7 @@
 A phantom of 256 x 256 pixels takes 2.3 s of one core.
 """
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from ml.data.dataset import (
     open_dataset,
     write_case,
 )
+from ml.data.pools import single_threaded_pool
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import GENERATOR_VERSION, Phantom, PhantomSpec, generate_phantom
 from ml.phantom.variants import PhantomVariant
@@ -29,7 +27,6 @@ COHORT_SEEDS_FROM = 100_000
 HELD_OUT_SEEDS_FROM = 200_000
 """The kinds lie ten thousand seeds apart, and far from the cohort."""
 SEEDS_OF_A_KIND = 10_000
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def paper_cohort_specs(tier: PhantomTier) -> list[PhantomSpec]:
@@ -96,9 +93,7 @@ def write_phantom_dataset(
         for job in jobs:
             report(_write(job))
     else:
-        # spawn, not fork: a caller may have started threads of its own
-        context = multiprocessing.get_context("spawn")
-        with _one_thread_each(), context.Pool(min(processes, len(jobs))) as pool:
+        with single_threaded_pool(min(processes, len(jobs))) as pool:
             for written in pool.imap_unordered(_write, jobs):
                 report(written)
     return dataset
@@ -138,21 +133,6 @@ def _identity(spec: PhantomSpec) -> dict[str, Any]:  # Any: json facts
 
 def _is_of(source: dict[str, Any] | None, spec: PhantomSpec) -> bool:  # Any: json facts
     return source is not None and _identity(spec).items() <= source.items()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes started within compute with one thread: libraries read this as they load."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _ignore(_: str) -> None:

@@ -5,16 +5,19 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from ml.data.pools import threads_of_children
 from ml.experiments.execution import RunData, cache_crops, execute_run
 from ml.experiments.plan import PlannedRun
 from ml.experiments.ranking import RunOutcome
 
 Result = TypeVar("Result")
+LOG_FILE = "run.log"
 
 
 def run_plan(
@@ -25,7 +28,7 @@ def run_plan(
     Finished runs are read, unfinished ones are taken up again. The machine's cores are dealt
     evenly to the processes; small networks gain more from runs side by side than from threads.
     """
-    (folder).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     cache_crops([run.config for run in plan], data, processes)
     calls = [(_execute, (run, data, folder / run.name)) for run in plan]
     for number, outcome in in_processes(calls, processes):
@@ -38,14 +41,22 @@ def in_processes(
 ) -> Iterator[tuple[int, Result]]:
     """Make the calls in fresh processes; yield their numbers and results as they end.
 
-    One call's error is raised after the calls already under way have ended.
+    One process alone is the present one. An error is raised after the calls already under way
+    have ended.
     """
+    if processes == 1:
+        for number, (function, arguments) in enumerate(calls):
+            yield number, function(*arguments)
+        return
     threads = max(1, (os.cpu_count() or 1) // processes)
     # spawn, not fork: torch has run in this process, and its threads do not survive a fork
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_start, initargs=(threads,)
-    ) as pool:
+    with (
+        threads_of_children(threads),
+        ProcessPoolExecutor(
+            processes, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
+        ) as pool,
+    ):
         futures: dict[Future[Result], int] = {
             pool.submit(function, *arguments): number
             for number, (function, arguments) in enumerate(calls)
@@ -58,14 +69,24 @@ def in_processes(
             raise
 
 
-def _start(threads: int) -> None:
-    torch.set_num_threads(threads)
-
-
 def _execute(run: PlannedRun, data: RunData, folder: Path) -> RunOutcome:
+    with _log_file(folder):
+        return execute_run(run, data, folder)
+
+
+@contextmanager
+def _log_file(folder: Path) -> Iterator[None]:
+    """Keep a log for every run: the lines of several would mix on one screen."""
     folder.mkdir(parents=True, exist_ok=True)
-    # every run keeps a log of its own: their lines would mix on one screen
-    handler = logging.FileHandler(folder / "run.log")
+    handler = logging.FileHandler(folder / LOG_FILE)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    return execute_run(run, data, folder)
+    logger = logging.getLogger("ml")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

@@ -66,8 +66,8 @@ class StudyPreset:
     randomised: int = 28
     """Training phantoms of random contrast, a fifth of the training cases that then are."""
     pixels: int = 64
-    epochs: int = 14
-    slices_per_epoch: int = 1600
+    epochs: int = 9
+    slices_per_epoch: int = 2000
     seeds: tuple[int, ...] = (0, 1, 2)
     ablation_seeds: tuple[int, ...] = (0,)
     """Of the runs that take one part of our recipe away."""
