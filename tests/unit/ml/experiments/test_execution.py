@@ -1,0 +1,95 @@
+import dataclasses
+import json
+
+import pytest
+
+from ml.checkpoint import load_checkpoint
+from ml.experiments.execution import (
+    CHECKPOINT_FILE,
+    OUTCOME_FILE,
+    ExperimentError,
+    RunStoppedError,
+    cache_crops,
+    execute_run,
+    read_outcome,
+)
+from ml.experiments.plan import PlannedRun, plan_training, with_settings
+from ml.training.reporter import FileReporter
+
+
+class StopsAfter(FileReporter):
+    def __init__(self, path, epochs: int) -> None:
+        super().__init__(path)
+        self.left = epochs
+
+    def epoch_finished(self, report) -> None:
+        super().epoch_finished(report)
+        self.left -= 1
+
+    def should_stop(self) -> bool:
+        return self.left <= 0
+
+
+@pytest.fixture
+def run(tiny_config) -> PlannedRun:
+    return plan_training(tiny_config, [0], "tiny")[0]
+
+
+class TestExecuteRun:
+    def test_a_run_leaves_weights_that_explain_themselves(self, run, run_data, tmp_path):
+        outcome = execute_run(run, run_data, tmp_path / "run")
+
+        checkpoint = load_checkpoint(tmp_path / "run" / CHECKPOINT_FILE)
+        assert outcome.epochs == 2
+        assert checkpoint.run_config == run.config
+        assert checkpoint.card.metrics["validation"]["dice"] == outcome.validation_dice
+        assert checkpoint.card.parameters > 0
+        assert read_outcome(tmp_path / "run") == outcome
+
+    def test_a_finished_run_is_read_not_repeated(self, run, run_data, tmp_path):
+        first = execute_run(run, run_data, tmp_path / "run")
+        weights = (tmp_path / "run" / CHECKPOINT_FILE).stat().st_mtime_ns
+
+        assert execute_run(run, run_data, tmp_path / "run") == first
+        assert (tmp_path / "run" / CHECKPOINT_FILE).stat().st_mtime_ns == weights
+
+    def test_a_stopped_run_goes_on_to_the_same_weights(self, run, run_data, tmp_path):
+        whole = tmp_path / "whole"
+        halved = tmp_path / "halved"
+        execute_run(run, run_data, whole)
+
+        with pytest.raises(RunStoppedError):
+            execute_run(run, run_data, halved, StopsAfter(tmp_path / "epochs.jsonl", 1))
+        assert read_outcome(halved) is None
+        execute_run(run, run_data, halved)
+
+        digests = [load_checkpoint(folder / CHECKPOINT_FILE).sha256 for folder in (whole, halved)]
+        assert digests[0] == digests[1]
+
+    def test_a_folder_of_another_run_is_refused(self, run, run_data, tmp_path):
+        execute_run(run, run_data, tmp_path / "run")
+        other = dataclasses.replace(run, config=with_settings(run.config, {"loss.name": "ce"}))
+
+        with pytest.raises(ExperimentError, match="another configuration"):
+            execute_run(other, run_data, tmp_path / "run")
+
+    def test_a_loss_that_is_no_number_is_a_failure_with_its_reason(self, run, run_data, tmp_path):
+        wild = with_settings(
+            run.config, {"training.learning_rate": 1e30, "training.precision": "float32"}
+        )
+
+        outcome = execute_run(dataclasses.replace(run, config=wild), run_data, tmp_path / "run")
+
+        assert outcome.failure is not None
+        assert "stopped before the update" in outcome.failure
+        assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
+        assert json.loads((tmp_path / "run" / OUTCOME_FILE).read_text())["failure"]
+
+
+class TestCacheCrops:
+    def test_runs_of_one_preprocessing_share_their_crops(self, run, run_data):
+        other = with_settings(run.config, {"loss.name": "ce"})
+
+        cache_crops([run.config, other], run_data, 1)
+
+        assert len(list(run_data.crops.iterdir())) == 1

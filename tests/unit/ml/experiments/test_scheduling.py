@@ -1,0 +1,39 @@
+import pytest
+
+from ml.config import LossName
+from ml.experiments.execution import read_outcome
+from ml.experiments.plan import plan_loss_comparison
+from ml.experiments.scheduling import LOG_FILE, in_processes, run_plan
+
+
+def double(value: int) -> int:
+    if value < 0:
+        raise ValueError("negative")
+    return 2 * value
+
+
+class TestInProcesses:
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_every_call_is_made_once_and_keeps_its_number(self, processes):
+        calls = [(double, (value,)) for value in (3, 1, 2)]
+
+        assert dict(in_processes(calls, processes)) == {0: 6, 1: 2, 2: 4}
+
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_an_error_comes_out(self, processes):
+        with pytest.raises(ValueError, match="negative"):
+            list(in_processes([(double, (-1,)), (double, (1,))], processes))
+
+
+class TestRunPlan:
+    def test_all_runs_of_a_plan_are_executed_each_in_its_folder(
+        self, tiny_config, run_data, tmp_path
+    ):
+        plan = plan_loss_comparison(tiny_config, [0], [LossName.CE, LossName.DICE])
+
+        ended = {run.name: outcome for run, outcome in run_plan(plan, run_data, tmp_path / "r", 1)}
+
+        assert set(ended) == {"loss-ce-s0", "loss-dice-s0"}
+        for name, outcome in ended.items():
+            assert read_outcome(tmp_path / "r" / name) == outcome
+            assert "epoch 2" in (tmp_path / "r" / name / LOG_FILE).read_text()
