@@ -8,7 +8,7 @@ from ml.cli.errors import refusing
 from ml.evaluation.report.plan import (
     Comparison,
     ComparisonKind,
-    PlannedRun,
+    ReportedRun,
     ReportError,
     ReportPlan,
 )
@@ -53,7 +53,7 @@ def _comparison(
         name=str(kind),
         title=title,
         kind=kind,
-        runs=tuple(PlannedRun(label=label, title=label) for label in labels),
+        runs=tuple(ReportedRun(label=label, title=label) for label in labels),
         reference=reference or labels[0],
         parts=tuple(dict.fromkeys(score.part for score in scores)),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml.checkpoint import load_checkpoint
 from ml.config import PostprocessingConfig
-from ml.evaluation.report.plan import Comparison, ComparisonKind, PlannedRun, ReportPlan
+from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportedRun, ReportPlan
 from ml.evaluation.report.tables import Table
 from ml.evaluation.report.write import write_report
 from ml.evaluation.rows import CaseScore
@@ -100,7 +100,7 @@ def study_plan(parts: Sequence[str]) -> ReportPlan:
 def _comparison(
     name: str, title: str, kind: ComparisonKind, titles: dict[str, str], reference: str
 ) -> Comparison:
-    runs = tuple(PlannedRun(label=label, title=text) for label, text in titles.items())
+    runs = tuple(ReportedRun(label=label, title=text) for label, text in titles.items())
     return Comparison(name=name, title=title, kind=kind, runs=runs, reference=reference)
 
 

@@ -1,6 +1,6 @@
 """Rows of small studies whose tables are known."""
 
-from ml.evaluation.report.plan import Comparison, ComparisonKind, PlannedRun
+from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportedRun
 from ml.evaluation.rows import CaseScore
 from tests.factories.scores import make_score
 
@@ -54,7 +54,7 @@ def paper_comparison(
         name=kind.value,
         title="Networks",
         kind=kind,
-        runs=tuple(PlannedRun(label=name, title=name) for name in TABLE_1),
+        runs=tuple(ReportedRun(label=name, title=name) for name in TABLE_1),
         reference="ResAU-Net",
         parts=parts,
     )

@@ -16,7 +16,7 @@ from ml.evaluation.measures import (
     mean_over_structures,
     select,
 )
-from ml.evaluation.report.plan import Comparison, PlannedRun, ordered_structures, rows_of
+from ml.evaluation.report.plan import Comparison, ReportedRun, ordered_structures, rows_of
 from ml.evaluation.report.tables import Table, number, with_interval, with_spread
 from ml.evaluation.rows import CaseScore
 from ml.evaluation.summaries import RunMeans, over_seeds, run_means
@@ -118,7 +118,7 @@ def means_table(rows: Sequence[CaseScore], comparison: Comparison) -> Table:
     )
 
 
-def _means_row(run: PlannedRun, rows: Sequence[CaseScore]) -> tuple[str, ...]:
+def _means_row(run: ReportedRun, rows: Sequence[CaseScore]) -> tuple[str, ...]:
     means = run_means(rows)
     dsc, hd = mean_interval(rows, DSC), mean_interval(rows, HD95)
     return (

@@ -27,7 +27,7 @@ class ComparisonKind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedRun:
+class ReportedRun:
     """A run of the rows and what it is called in print."""
 
     label: str
@@ -46,7 +46,7 @@ class Comparison:
     """Start of its files' names."""
     title: str
     kind: ComparisonKind
-    runs: tuple[PlannedRun, ...]
+    runs: tuple[ReportedRun, ...]
     reference: str
     """Label of the run the others are tested against."""
     parts: tuple[str, ...] = ("test",)
@@ -61,7 +61,7 @@ class Comparison:
             raise ReportError(f"{self.name}: {self.reference!r} is none of its runs")
 
     @property
-    def others(self) -> tuple[PlannedRun, ...]:
+    def others(self) -> tuple[ReportedRun, ...]:
         """Runs that are compared with the reference."""
         return tuple(run for run in self.runs if run.label != self.reference)
 

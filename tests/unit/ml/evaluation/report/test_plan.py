@@ -5,14 +5,14 @@ import pytest
 from ml.evaluation.report.plan import (
     Comparison,
     ComparisonKind,
-    PlannedRun,
+    ReportedRun,
     ReportError,
     ordered_structures,
     rows_of,
 )
 from tests.factories.scores import make_score
 
-A, B = PlannedRun(label="a", title="A"), PlannedRun(label="b", title="B")
+A, B = ReportedRun(label="a", title="A"), ReportedRun(label="b", title="B")
 
 
 KNOWN = Comparison(
