@@ -22,7 +22,8 @@ from ml.structures import StructureSet
 
 PLAIN_THRESHOLD = 0.5
 """The plain argmax."""
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7)
+"""Among equals the first is chosen, the one nearest to the plain argmax."""
 PRESENCE_GATES = ((0.1, 0.5), (0.3, 0.5), (0.5, 0.5), (0.3, 0.7), (0.5, 0.7), (0.5, 0.9))
 GAP_SLICES = (0, 1, 2)
 PRESENCE_PENALTY = 0.25
