@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ml.config import PostprocessingConfig
 from ml.inference.postprocessing import postprocess
 from ml.structures import CERVIX
 
@@ -55,6 +56,36 @@ class TestParts:
 
     def test_what_does_not_exist_has_no_parts(self, labels):
         assert postprocess(labels, CERVIX, SPACING)["Rectum"].kept_ml == ()
+
+
+class TestConfiguration:
+    def test_parts_stay_where_none_are_to_be_dropped(self, labels):
+        labels[2:6, 10:30, 10:30] = BLADDER
+        labels[9:11, 40:46, 40:46] = BLADDER
+        before = labels.copy()
+
+        components = postprocess(labels, CERVIX, SPACING, PostprocessingConfig(drop_parts=False))
+
+        np.testing.assert_array_equal(labels, before)
+        assert len(components["Bladder"].kept_ml) == 2
+        assert components["Bladder"].dropped_ml == ()
+
+    def test_a_filled_gap_keeps_a_structure_in_one_part(self, labels):
+        labels[2:5, 10:30, 10:30] = BLADDER
+        labels[6:8, 10:30, 10:30] = BLADDER
+
+        components = postprocess(labels, CERVIX, SPACING, PostprocessingConfig(fill_gap_slices=1))
+
+        assert np.count_nonzero(labels == BLADDER) == 6 * 400
+        assert components["Bladder"].dropped_ml == ()
+
+    def test_by_default_no_gap_is_filled(self, labels):
+        labels[2:5, 10:30, 10:30] = BLADDER
+        labels[6:8, 10:30, 10:30] = BLADDER
+
+        postprocess(labels, CERVIX, SPACING)
+
+        assert np.count_nonzero(labels == BLADDER) == 3 * 400
 
 
 class TestHoles:
