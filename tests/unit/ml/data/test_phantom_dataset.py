@@ -5,13 +5,13 @@ import pytest
 
 from ml.data.dataset import CASE_FILE, DatasetError, case_sha256
 from ml.data.phantom_dataset import (
-    THREAD_VARIABLES,
     case_id,
     held_out_specs,
     paper_cohort_specs,
     phantom_source,
     write_phantom_dataset,
 )
+from ml.data.pools import THREAD_VARIABLES
 from ml.data.splits import split_patients
 from ml.phantom import cohort
 from ml.phantom.acquisition import PhantomTier
