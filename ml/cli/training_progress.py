@@ -4,7 +4,6 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
 
 import click
 from tqdm import tqdm
@@ -21,7 +20,7 @@ class TrainingProgress(FileReporter):
         self._is_stopped = False
         self._former = signal.getsignal(signal.SIGINT)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "TrainingProgress":
         """Listen to Ctrl-C."""
         signal.signal(signal.SIGINT, self._stop)
         return self

@@ -190,7 +190,7 @@ class TestSameGrid:
         assert caught.value.code is ImportRefusal.GEOMETRY_MISMATCH
 
 
-def test_the_factorys_affine_is_that_of_the_geometry():
+def test_the_affine_made_for_tests_is_that_of_the_geometry():
     geometry = make_geometry((4, 5, 6))
     place = nifti_affine(geometry) @ [2, 1, 3, 1]
     expected = geometry.index_to_mm(np.array([[3.0, 1.0, 2.0]]))[0]
