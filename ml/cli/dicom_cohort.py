@@ -2,11 +2,10 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from ml.data.phantom_dataset import case_id
+from ml.data.pools import map_in_processes
 from ml.phantom.cohort import PhantomSpec, generate_phantom
 from ml.phantom.files import RECORD_NAME, StorageOptions, write_phantom
 from ml.phantom.orientation import PatientPosition
@@ -24,18 +23,12 @@ POSITIONS = (PatientPosition.HFS, PatientPosition.FFS, PatientPosition.HFP)
 
 
 def write_dicom_cohort(
-    folder: Path, specs: Sequence[PhantomSpec], workers: int, on_case: Callable[[str], None]
+    folder: Path, specs: Sequence[PhantomSpec], processes: int, on_case: Callable[[str], None]
 ) -> None:
     """Write CT series and RTSTRUCT of every phantom to folder/<case id>; whole ones are kept."""
     jobs = [(folder, number, spec) for number, spec in enumerate(specs)]
-    if workers == 1:
-        for name in map(_write, jobs):
-            on_case(name)
-        return
-    # spawned, not forked: a fork would copy the locks of this process' threads
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for name in pool.map(_write, jobs):
-            on_case(name)
+    for name in map_in_processes(_write, jobs, processes):
+        on_case(name)
 
 
 def _write(job: tuple[Path, int, PhantomSpec]) -> str:

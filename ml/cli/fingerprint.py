@@ -32,9 +32,9 @@ _DEFAULTS = PreprocessingConfig()
     default=_DEFAULTS.pixel_spacing_mm,
     show_default=True,
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
 def command(
-    *, dataset: Path, out: Path | None, crop_size_px: int, pixel_spacing_mm: float, workers: int
+    *, dataset: Path, out: Path | None, crop_size_px: int, pixel_spacing_mm: float, processes: int
 ) -> None:
     """Describe DATASET: spacing, HU, volumes, absent slices, duplicates and outliers.
 
@@ -49,7 +49,7 @@ def command(
     total = len(opened.facts())
     if not total:
         raise BadInputError("dataset_empty", f"{opened.name} has no case")
-    running = measure_dataset(opened, config, out / CACHE_NAME, workers)
+    running = measure_dataset(opened, config, out / CACHE_NAME, processes)
     cases = list(show_progress(running, total=total, what="cases", unit="case"))
     found = describe_dataset(opened, cases, config)
     write_fingerprint(found, out)

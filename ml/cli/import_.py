@@ -40,7 +40,7 @@ KEY_NAME = "pseudonym.key"
 @click.option(
     "--allow-orphans", is_flag=True, help="Place contours by plane that refer to other images."
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
 def command(
     *,
     folder: Path,
@@ -52,7 +52,7 @@ def command(
     allow_overlap: bool,
     allow_missing: bool,
     allow_orphans: bool,
-    workers: int,
+    processes: int,
 ) -> None:
     """Import the cases of FOLDER, of any layout, into a dataset.
 
@@ -88,7 +88,7 @@ def command(
     plan = plan_import(folder, partial(show_progress, what="headers", unit="file"))
     if not plan.candidates:
         raise BadInputError("nothing_found", f"{folder} holds neither an RTSTRUCT, CT nor NIfTI")
-    report = _import(plan, _open_or_create(out), settings, workers)
+    report = _import(plan, _open_or_create(out), settings, processes)
     write_report(report, private)
     _conclude(report, private / TEXT_NAME)
 
@@ -100,9 +100,9 @@ def _open_or_create(folder: Path) -> Dataset:
 
 
 def _import(
-    plan: ImportPlan, dataset: Dataset, settings: ImportSettings, workers: int
+    plan: ImportPlan, dataset: Dataset, settings: ImportSettings, processes: int
 ) -> ImportReport:
-    running = import_cases(plan, dataset, settings, workers)
+    running = import_cases(plan, dataset, settings, processes)
     shown = show_progress(running, total=len(plan.candidates), what="cases", unit="case")
     outcomes = tuple(shown)
     found = {outcome.case_id for outcome in outcomes}

@@ -97,25 +97,25 @@ def write(
 @click.option(
     "--tier", type=Values(PhantomTier), default=PhantomTier.SMALL.value, show_default=True
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--dicom", is_flag=True, help="Write CT and RTSTRUCT folders as several systems name things."
 )
 def cohort(
-    *, out: Path, count: int, held_out: int, tier: PhantomTier, workers: int, dicom: bool
+    *, out: Path, count: int, held_out: int, tier: PhantomTier, processes: int, dicom: bool
 ) -> None:
     """Write many phantoms: a dataset to train on, or DICOM folders to try `import` on.
 
     What is there already is kept, so that a stopped run is continued by starting it again.
 
-    Example:  cervicontour phantom cohort --out data/phantoms --workers 4
+    Example:  cervicontour phantom cohort --out data/phantoms --processes 4
     """
     seeds = range(COHORT_SEEDS_FROM, COHORT_SEEDS_FROM + count)
     specs = [PhantomSpec(seed=seed, tier=tier) for seed in seeds]
     specs += held_out_specs(tier, held_out)
     with counting_progress(total=len(specs), what="phantoms", unit="case") as on_case:
         if dicom:
-            write_dicom_cohort(out, specs, workers, on_case)
+            write_dicom_cohort(out, specs, processes, on_case)
         else:
-            write_phantom_dataset(out, out.name, specs, workers, on_case)
+            write_phantom_dataset(out, out.name, specs, processes, on_case)
     click.echo(out)

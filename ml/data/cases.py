@@ -19,7 +19,7 @@ import numpy as np
 from ml.arrays import HuVolume, LabelVolume
 from ml.config import PreprocessingConfig
 from ml.data.dataset import Dataset, DatasetError, LabelledCase, case_sha256
-from ml.data.pools import single_threaded_pool
+from ml.data.pools import map_in_processes
 from ml.preprocessing.crop import plan_crop
 from ml.preprocessing.intensity import guard_range_hu
 
@@ -91,12 +91,8 @@ def cache_cases(
         if not _is_current(target, facts[case_id].patient_id, facts[case_id].sha256)
     ]
     make = partial(_cache_one, dataset, config, folder)
-    if processes == 1 or len(missing) <= 1:
-        for case_id in missing:
-            make(case_id)
-    else:
-        with single_threaded_pool(processes) as pool:
-            pool.map(make, missing, chunksize=1)
+    for _ in map_in_processes(make, missing, processes):
+        pass
     return [open_case(target) for target in targets]
 
 

@@ -16,7 +16,7 @@ from ml.data.dataset import (
     open_dataset,
     write_case,
 )
-from ml.data.pools import single_threaded_pool
+from ml.data.pools import map_in_processes
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import GENERATOR_VERSION, Phantom, PhantomSpec, generate_phantom
 from ml.phantom.variants import PhantomVariant
@@ -89,13 +89,8 @@ def write_phantom_dataset(
     for kept in sorted(set(ids) - {case_id(spec) for spec in missing}):
         report(kept)
     jobs = [(dataset, spec) for spec in missing]
-    if min(processes, len(jobs)) <= 1:
-        for job in jobs:
-            report(_write(job))
-    else:
-        with single_threaded_pool(min(processes, len(jobs))) as pool:
-            for written in pool.imap_unordered(_write, jobs):
-                report(written)
+    for written in map_in_processes(_write, jobs, processes):
+        report(written)
     return dataset
 
 

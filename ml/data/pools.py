@@ -1,25 +1,40 @@
-"""Pools of processes that do not get in each other's way."""
+"""Work on many cases in several processes that do not get in each other's way."""
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.pool import Pool
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-@contextmanager
-def single_threaded_pool(processes: int) -> Iterator[Pool]:
-    """Open a pool whose processes compute with one thread each.
+def map_in_processes(
+    function: Callable[[Job], Result], jobs: Sequence[Job], processes: int
+) -> Iterator[Result]:
+    """Yield the function's results in the order of the jobs.
 
-    Without this every process starts a thread for every core, and they wait for each other: two
-    processes on two cores then take several times as long as one.
+    One process, or one job, is worked on in the present process. Each of several computes with
+    one thread: otherwise every one would start a thread for every core, and they would wait for
+    each other.
+
+    Raises:
+        BrokenProcessPool: a process was killed.
     """
-    # spawn, not fork: a caller may have started threads of its own
+    if min(processes, len(jobs)) <= 1:
+        yield from map(function, jobs)
+        return
+    # spawn, not fork: a fork would copy the locks of this process' threads
     context = multiprocessing.get_context("spawn")
-    with threads_of_children(1), context.Pool(processes) as pool:
-        yield pool
+    with (
+        threads_of_children(1),
+        ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool,
+    ):
+        yield from pool.map(function, jobs)
 
 
 @contextmanager

@@ -94,11 +94,11 @@ def import_settings(**changes) -> ImportSettings:
 
 
 def import_folder(
-    folder: Path, out: Path, workers: int = 1, **changes
+    folder: Path, out: Path, processes: int = 1, **changes
 ) -> tuple[LabelDataset, list[CaseOutcome]]:
     """Import a folder; return the dataset and the outcomes in order of names."""
     dataset = create_dataset(out, "imported")
-    outcomes = import_cases(plan_import(folder), dataset, import_settings(**changes), workers)
+    outcomes = import_cases(plan_import(folder), dataset, import_settings(**changes), processes)
     return dataset, list(outcomes)
 
 

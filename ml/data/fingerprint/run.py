@@ -3,21 +3,20 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from ml.config import PreprocessingConfig
 from ml.data.dataset import Dataset
 from ml.data.fingerprint.case import CaseFingerprint, measure_case
+from ml.data.pools import map_in_processes
 
 VERSION = 1
 """Changes whenever the same case gives other numbers."""
 
 
 def measure_dataset(
-    dataset: Dataset, config: PreprocessingConfig, cache: Path, workers: int = 1
+    dataset: Dataset, config: PreprocessingConfig, cache: Path, processes: int = 1
 ) -> Iterator[CaseFingerprint]:
     """Yield the cases of a dataset in order of their ids, one at a time in every worker.
 
@@ -32,7 +31,7 @@ def measure_dataset(
         if keys[f.case_id] not in known
     ]
     cache.parent.mkdir(parents=True, exist_ok=True)
-    measured = _measured(jobs, workers)
+    measured = _measured(jobs, processes)
     with cache.open("a", encoding="utf-8") as stream:
         for found in facts:
             key = keys[found.case_id]
@@ -53,13 +52,8 @@ class _Job:
     case_id: str
 
 
-def _measured(jobs: Sequence[_Job], workers: int) -> Iterator[CaseFingerprint]:
-    if workers == 1 or not jobs:
-        yield from map(_measure, jobs)
-        return
-    # spawned, not forked: a fork would copy the locks of this process' threads
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_measure, jobs)
+def _measured(jobs: Sequence[_Job], processes: int) -> Iterator[CaseFingerprint]:
+    return map_in_processes(_measure, jobs, processes)
 
 
 def _measure(job: _Job) -> CaseFingerprint:

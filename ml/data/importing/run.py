@@ -4,10 +4,8 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from multiprocessing import get_context
 from pathlib import Path
 
 from ml.data.dataset import CASES_FOLDER, CaseFacts, Dataset, LabelledCase, write_case
@@ -26,6 +24,7 @@ from ml.data.importing.nifti_case import read_nifti_case
 from ml.data.importing.nifti_pairs import is_nifti, pair_niftis
 from ml.data.importing.refusals import CaseRefusedError, Facts, ImportRefusal, Note, NoteCode
 from ml.data.importing.settings import ImportSettings
+from ml.data.pools import map_in_processes
 from ml.dicom.catalogue import catalogue
 from ml.dicom.encoding import PARSE_ERRORS
 from ml.dicom.errors import DicomError
@@ -88,7 +87,7 @@ def plan_import(
 
 
 def import_cases(
-    plan: ImportPlan, dataset: Dataset, settings: ImportSettings, workers: int = 1
+    plan: ImportPlan, dataset: Dataset, settings: ImportSettings, processes: int = 1
 ) -> Iterator[CaseOutcome]:
     """Import the cases of a plan in order, one at a time in every worker.
 
@@ -108,7 +107,7 @@ def import_cases(
         for candidate in plan.candidates
     ]
     seen: set[str] = set()
-    for outcome in _outcomes(tasks, workers):
+    for outcome in _outcomes(tasks, processes):
         checked = _without_twin(outcome, dataset, owners, seen)
         if checked.case_id is not None:
             seen.add(checked.case_id)
@@ -126,13 +125,8 @@ class _Task:
     """The dataset's cases by the hash of what they were read from."""
 
 
-def _outcomes(tasks: Sequence[_Task], workers: int) -> Iterator[CaseOutcome]:
-    if workers == 1:
-        yield from map(_import_case, tasks)
-        return
-    # spawned, not forked: a fork would copy the locks of this process' threads
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_import_case, tasks)
+def _outcomes(tasks: Sequence[_Task], processes: int) -> Iterator[CaseOutcome]:
+    return map_in_processes(_import_case, tasks, processes)
 
 
 def _import_case(task: _Task) -> CaseOutcome:

@@ -74,9 +74,9 @@ class TestMeasureDataset:
 
         assert len(measured) == 6
 
-    def test_several_workers_find_the_same(self, dataset, tmp_path):
+    def test_several_processes_find_the_same(self, dataset, tmp_path):
         alone = list(measure_dataset(dataset, CONFIG, tmp_path / "one"))
-        assert list(measure_dataset(dataset, CONFIG, tmp_path / "two", workers=2)) == alone
+        assert list(measure_dataset(dataset, CONFIG, tmp_path / "two", processes=2)) == alone
 
 
 def test_the_report_is_for_programs_and_people(dataset, tmp_path):

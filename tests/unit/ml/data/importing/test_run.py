@@ -104,10 +104,10 @@ class TestOneBadCase:
         assert outcomes[1].code == ImportRefusal.UNREADABLE
         assert "the disk failed" in str(outcomes[1].message)
 
-    def test_leaves_the_order_and_the_others_alone_with_several_workers(self, folder, tmp_path):
+    def test_leaves_the_order_and_the_others_alone_in_several_processes(self, folder, tmp_path):
         shutil.rmtree(folder / "p2" / "ct")
 
-        dataset, outcomes = import_folder(folder, tmp_path / "out", workers=2)
+        dataset, outcomes = import_folder(folder, tmp_path / "out", processes=2)
 
         assert [o.name for o in outcomes] == [f"p{n}/rs.{n}.dcm" for n in (1, 2, 3)]
         assert statuses(outcomes) == [Status.IMPORTED, Status.REFUSED, Status.IMPORTED]
