@@ -74,6 +74,7 @@ class BaseNetworkTests:
 
         network(images).square().sum().backward()
 
+        assert images.grad is not None
         assert images.grad.flatten(2).any(dim=2).all()
 
     def test_one_seed_gives_one_start(self):
@@ -111,6 +112,7 @@ class BaseNetworkTests:
 
     def test_presence_reads_the_mean_of_the_bottleneck(self):
         network = self.build(presence_head=True).eval()
+        assert network.presence is not None
         images = torch.rand(2, 1, 64, 64)
 
         with torch.inference_mode():

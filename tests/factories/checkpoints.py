@@ -39,6 +39,7 @@ class ScriptedNetwork(SegmentationNetwork):
     ) -> None:
         super().__init__(NetworkConfig(presence_head=True), 1)
         self.logits = logits
+        assert self.presence is not None
         torch.nn.init.zeros_(self.presence.weight)
         self.presence.bias = torch.nn.Parameter(torch.tensor(presence_logits))
 

@@ -41,6 +41,7 @@ class TestThresholds:
 
         found = threshold_offsets(config)
 
+        assert found is not None
         np.testing.assert_allclose(found, [0, 0, np.log(3), -np.log(4), 0], atol=1e-6)
 
     def test_none_is_the_plain_argmax(self):

@@ -198,6 +198,7 @@ class TestAnswer:
 
         presence = Predictor(make_scripted(network), batch_size=4).answer(volume).presence
 
+        assert presence is not None
         assert presence.shape == (11, 4)
         np.testing.assert_allclose(presence[7], 1 / (1 + np.exp([0.0, -1.0, -2.0, -3.0])), 1e-5)
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -90,13 +92,11 @@ class TestSymmetricCrossEntropy:
 
     def test_class_weights_weigh_both_parts(self):
         logits, labels = torch.randn(1, 2, 1, 2), torch.tensor([[[0, 1]]])
-        settings = {"alpha": 0.7, "beta": 0.4, "log_zero": -4.0}
+        loss = partial(symmetric_cross_entropy, alpha=0.7, beta=0.4, log_zero=-4.0)
 
-        only_first = symmetric_cross_entropy(
-            logits, labels, class_weights=torch.tensor([1.0, 0.0]), **settings
-        )
+        only_first = loss(logits, labels, class_weights=torch.tensor([1.0, 0.0]))
 
-        alone = symmetric_cross_entropy(logits[..., :1], labels[..., :1], **settings)
+        alone = loss(logits[..., :1], labels[..., :1])
         torch.testing.assert_close(only_first, alone)
 
 
@@ -127,6 +127,7 @@ class TestSoftDice:
 
         dice_loss(probabilities, torch.zeros(1, 1, 3, dtype=torch.long), smooth=smooth).backward()
 
+        assert probabilities.grad is not None
         assert bool((probabilities.grad[:, 1] > 0.01).all()) is learns
 
     def test_the_batch_counts_as_one(self):
@@ -190,6 +191,7 @@ class TestLovaszSoftmax:
         labels = torch.tensor([0, 1, 1]).reshape(1, 1, 3)
         lovasz_softmax(probabilities, labels, classes=classes).backward()
 
+        assert probabilities.grad is not None
         torch.testing.assert_close(probabilities.grad[0, 2, 0], torch.tensor(expected))
 
     def test_the_name_of_the_classes_may_be_any_equal_string(self, four_pixels):
@@ -275,6 +277,7 @@ class TestLovaszSoftmax:
         lovasz_softmax(narrow, labels, classes=PRESENT).backward()
         lovasz_softmax(wide, labels, classes=PRESENT).backward()
 
+        assert wide.grad is not None
         torch.testing.assert_close(narrow.grad, wide.grad.float(), atol=1e-7, rtol=1e-4)
 
     def test_a_batch_of_one_class_alone_learns_from_every_pixel(self):
@@ -283,6 +286,7 @@ class TestLovaszSoftmax:
         nothing = torch.zeros(1, 1, 4, dtype=torch.long)
         lovasz_softmax(probabilities, nothing, classes=PRESENT).backward()
 
+        assert probabilities.grad is not None
         torch.testing.assert_close(probabilities.grad[0, 0, 0], torch.full((4,), -0.25))
 
 

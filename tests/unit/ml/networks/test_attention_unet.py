@@ -28,9 +28,8 @@ class TestSpatialAttention:
     def test_one_pixel_by_hand(self):
         block = SpatialAttention(2).eval()
         for part in (block.from_features, block.from_gate, block.to_weights):
-            torch.nn.init.constant_(part[0].weight, 1.0)
-            torch.nn.init.zeros_(part[0].bias)
-        torch.nn.init.constant_(block.to_weights[0].weight, -0.5)
+            _fill(part, weight=1.0)
+        _fill(block.to_weights, weight=-0.5)
         features = torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1)
         gate = torch.tensor([0.5, -1.5]).reshape(1, 2, 1, 1)
 
@@ -60,3 +59,11 @@ class TestSpatialAttention:
         moved = gate_block.weights(features, gate) != gate_block.weights(features, gate + 5)
 
         assert moved.any()
+
+
+def _fill(part: torch.nn.Sequential, *, weight: float) -> None:
+    convolution = part[0]
+    assert isinstance(convolution, torch.nn.Conv2d)
+    assert convolution.bias is not None
+    torch.nn.init.constant_(convolution.weight, weight)
+    torch.nn.init.zeros_(convolution.bias)

@@ -36,7 +36,7 @@ def head_centre(femur, columns):
     side[:, :, columns] = femur[:, :, columns]
     top = int(np.flatnonzero(side.any(axis=(1, 2)))[-1])
     side[: top - 18] = False  # 54 mm: the head without the shaft, which may be as wide
-    inner = distance_transform_edt(side, SPACING)
+    inner = np.asarray(distance_transform_edt(side, SPACING))
     return np.array(np.unravel_index(inner.argmax(), inner.shape), float)
 
 
