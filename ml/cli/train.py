@@ -1,5 +1,6 @@
 """`cervicontour train`: one network from a dataset."""
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from ml.experiments.execution import (
     execute_run,
 )
 from ml.experiments.plan import plan_training
+from ml.networks.imagenet import EncoderWeightsError
 
 
 @click.command()
@@ -28,6 +30,12 @@ from ml.experiments.plan import plan_training
 )
 @configuration_options
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--encoder-weights",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="ImageNet weights of ResNet34 to start from, in a local file with torchvision's names.",
+)
+@click.option("--device", default="cpu", show_default=True, help="As torch has it, such as cuda.")
 @click.option("--crops", type=click.Path(path_type=Path), help="Where crops are kept.")
 @click.option("--processes", type=click.IntRange(1), default=1, help="That make crops.")
 def command(
@@ -37,6 +45,8 @@ def command(
     config_file: Path | None,
     settings: tuple[str, ...],
     seed: int,
+    encoder_weights: Path | None,
+    device: str,
     crops: Path | None,
     processes: int,
 ) -> None:
@@ -49,9 +59,15 @@ def command(
                   --set loss.name=dice --set training.max_epochs=20
     """
     [run] = plan_training(read_config(recipe, config_file, settings), [seed])
-    data = run_data(dataset, crops)
+    data = dataclasses.replace(
+        run_data(dataset, crops), encoder_weights=encoder_weights, device=device
+    )
     out.mkdir(parents=True, exist_ok=True)
-    with refusing("run", ExperimentError), refusing("stopped", RunStoppedError):
+    with (
+        refusing("run", ExperimentError),
+        refusing("stopped", RunStoppedError),
+        refusing("encoder_weights", EncoderWeightsError),
+    ):
         cache_crops([run.config], data, processes)
         with TrainingProgress(out / EPOCHS_FILE) as progress:
             outcome = execute_run(run, data, out, progress)

@@ -8,6 +8,7 @@
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -23,12 +24,14 @@ from ml.data.dataset import Dataset
 from ml.experiments.plan import PlannedRun
 from ml.experiments.ranking import RunOutcome
 from ml.networks.blocks import channels_last
+from ml.networks.imagenet import load_imagenet_encoder
+from ml.networks.resaunet import ResAUNet
 from ml.training.data import TrainingData
 from ml.training.loop import train
 from ml.training.objective import Objective
 from ml.training.reporter import FileReporter, Reporter
 from ml.training.run_card import library_versions
-from ml.training.state import TrainingState
+from ml.training.state import STATE_FILE, TrainingState, save_state, start_state
 from ml.training.step import NonFiniteLossError
 from ml.training.validation import validate
 
@@ -56,6 +59,10 @@ class RunData:
     """Ids of cases."""
     validation: tuple[str, ...]
     crops: Path
+    encoder_weights: Path | None = None
+    """ImageNet weights of ResNet34 that fresh ResAU-Nets start from, in a local file."""
+    device: str = "cpu"
+    """Torch's name of where networks are trained."""
 
 
 def execute_run(
@@ -69,6 +76,7 @@ def execute_run(
     Raises:
         ExperimentError: the folder holds another run.
         RunStoppedError: the reporter stopped it.
+        EncoderWeightsError: the file of encoder weights cannot be used.
     """
     _claim(folder, run.config)
     finished = read_outcome(folder)
@@ -76,8 +84,10 @@ def execute_run(
         return finished
     reporter = reporter or FileReporter(folder / EPOCHS_FILE)
     cases = _load(run.config, data)
+    device = torch.device(data.device)
+    _start_from_encoder(run.config, data, folder / "training", device)
     try:
-        state = train(run.config, cases, folder / "training", reporter)
+        state = train(run.config, cases, folder / "training", reporter, device=device)
     except NonFiniteLossError as error:
         outcome = _failed(run, str(error))
     else:
@@ -118,7 +128,32 @@ def _load(config: RunConfig, data: RunData) -> TrainingData:
         training=cached(data.training),
         validation=cached(data.validation),
         structures=data.dataset.structures,
+        facts={
+            "dataset": data.dataset.name,
+            "split_seed": data.dataset.split.seed if data.dataset.split else None,
+            "encoder_weights_sha256": _sha256(data.encoder_weights),
+        },
     )
+
+
+def _sha256(path: Path | None) -> str | None:
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _start_from_encoder(
+    config: RunConfig, data: RunData, folder: Path, device: torch.device
+) -> None:
+    """Write the state of a run before its first epoch, with the encoder's weights in it."""
+    if data.encoder_weights is None or (folder / STATE_FILE).exists():
+        return
+    state = start_state(config, device)
+    if not isinstance(state.network, ResAUNet):
+        raise ExperimentError("encoder weights are for ResAU-Net alone")
+    load_imagenet_encoder(state.network, data.encoder_weights)
+    if state.mean_network is not None:
+        state.mean_network.load_state_dict(state.network.state_dict())
+    folder.mkdir(parents=True, exist_ok=True)
+    save_state(state, config, folder)
 
 
 def _is_over(state: TrainingState, config: RunConfig) -> bool:
@@ -130,7 +165,12 @@ def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: 
     card = CheckpointCard(
         model_version=run.name,
         intended_use=RESEARCH_USE,
-        data={"training": len(cases.training), "validation": len(cases.validation)},
+        data={
+            "training": len(cases.training),
+            "validation": len(cases.validation),
+            "sha256": cases.sha256(),
+            **cases.facts,
+        },
         parameters=sum(p.numel() for p in state.network.parameters()),
         library_versions=library_versions(),
     )

@@ -1,7 +1,10 @@
 import dataclasses
+import hashlib
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from ml.checkpoint import load_checkpoint
 from ml.experiments.execution import (
@@ -15,6 +18,7 @@ from ml.experiments.execution import (
 )
 from ml.experiments.plan import PlannedRun, plan_training, with_settings
 from ml.training.reporter import FileReporter
+from tests.factories.resnet34 import torchvision_resnet34
 
 
 class StopsAfter(FileReporter):
@@ -84,6 +88,33 @@ class TestExecuteRun:
         assert "stopped before the update" in outcome.failure
         assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
         assert json.loads((tmp_path / "run" / OUTCOME_FILE).read_text())["failure"]
+
+
+class TestEncoderWeights:
+    def test_a_run_starts_from_them_and_records_their_hash(self, tiny_config, run_data, tmp_path):
+        path, weights = tmp_path / "resnet34.safetensors", torchvision_resnet34()
+        save_file(weights, path)
+        hardly = {"network.width": 1.0, "training.max_epochs": 1, "training.learning_rate": 1e-12}
+        config = with_settings(tiny_config, hardly)
+        run = plan_training(config, [0], "pretrained")[0]
+
+        execute_run(run, dataclasses.replace(run_data, encoder_weights=path), tmp_path / "run")
+
+        checkpoint = load_checkpoint(tmp_path / "run" / CHECKPOINT_FILE)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert checkpoint.card.data["encoder_weights_sha256"] == digest
+        torch.testing.assert_close(
+            checkpoint.weights["encoder.stages.1.0.conv1.weight"], weights["layer2.0.conv1.weight"]
+        )
+
+    def test_other_networks_have_no_place_for_them(self, tiny_config, run_data, tmp_path):
+        path = tmp_path / "resnet34.safetensors"
+        save_file(torchvision_resnet34(), path)
+        config = with_settings(tiny_config, {"network.name": "unet"})
+        data = dataclasses.replace(run_data, encoder_weights=path)
+
+        with pytest.raises(ExperimentError, match="ResAU-Net alone"):
+            execute_run(plan_training(config, [0], "x")[0], data, tmp_path / "run")
 
 
 class TestCacheCrops:
