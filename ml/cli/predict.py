@@ -1,12 +1,13 @@
 """`cervicontour predict`: contours of a CT series without the service."""
 
+import hashlib
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
-from ml.checkpoint import CheckpointError, demo_weights_path, load_checkpoint
+from ml.checkpoint import Checkpoint, CheckpointError, demo_weights_path, load_checkpoint
 from ml.cli.errors import BadInputError, refusing
 from ml.dicom.rtstruct import Provenance, write_rtstruct
 from ml.dicom.rtstruct_check import check_rtstruct
@@ -49,7 +50,7 @@ def command(series: Path, paths: tuple[Path, ...], device: str, out: Path) -> No
         Provenance(
             software_version=version("cervicontour"),
             model_version=" + ".join(c.card.model_version for c in checkpoints),
-            weights_sha256=checkpoints[0].sha256,
+            weights_sha256=_joint_sha256(checkpoints),
             created_at=datetime.now(UTC),
         ),
         unfinished,
@@ -60,3 +61,10 @@ def command(series: Path, paths: tuple[Path, ...], device: str, out: Path) -> No
         click.echo(f"{name:<10}{volume_ml:>8.1f} ml")
     for warning in prediction.warnings:
         click.echo(f"warning: {warning.code}: {warning.message}", err=True)
+
+
+def _joint_sha256(checkpoints: list[Checkpoint]) -> str:
+    """Return the hash of one checkpoint, or the hash of an ensemble's hashes in their order."""
+    if len(checkpoints) == 1:
+        return checkpoints[0].sha256
+    return hashlib.sha256("".join(c.sha256 for c in checkpoints).encode()).hexdigest()
