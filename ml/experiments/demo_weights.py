@@ -41,13 +41,13 @@ class DemoPreset:
     """How the weights are found; the study's training phantoms take part."""
 
     study: StudyPreset = dataclasses.field(default_factory=StudyPreset)
-    training: int = 40
+    training: int = 24
     """Further training phantoms, of 512 x 512 pixels as scanners send them."""
-    validation: int = 12
+    validation: int = 10
     test: int = 15
     pixels: int = 128
     width: float = 0.25
-    epochs: int = 20
+    epochs: int = 16
     slices_per_epoch: int = 3200
 
     @property
