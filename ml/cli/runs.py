@@ -24,7 +24,7 @@ def configuration_options(function: Function) -> Function:
     """Add --recipe, --config and --set; read_config makes a configuration of them."""
     options = (
         click.option(
-            "--recipe", type=click.Choice(list(RECIPES)), default="ours", show_default=True
+            "--recipe", type=click.Choice(list(RECIPES)), default="lean", show_default=True
         ),
         click.option(
             "--config",
