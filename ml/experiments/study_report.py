@@ -7,8 +7,11 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from ml.checkpoint import load_checkpoint
-from ml.config import PostprocessingConfig
+from ml.config import PostprocessingConfig, RunConfig
 from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportedRun, ReportPlan
 from ml.evaluation.report.tables import Table
 from ml.evaluation.report.write import write_report
@@ -17,6 +20,7 @@ from ml.experiments.baselines import BASELINE_LABELS
 from ml.experiments.execution import CHECKPOINT_FILE, read_outcome
 from ml.experiments.recipes import PARTS_OF_OURS
 from ml.experiments.study import OURS, PAPER, RANDOMISED, StudyPreset, StudyRuns, plan_study
+from ml.networks import build_network
 from ml.phantom.cohort import GENERATOR_VERSION
 from ml.training.run_card import library_versions
 
@@ -113,8 +117,9 @@ def _facts(preset: StudyPreset) -> str:
         f"{libraries}; {platform.machine()}, CPU only.\n\n"
         "The phantoms are split 111 : 30 : 15 by patient; early stopping, the epoch and the\n"
         "postprocessing are chosen on the validation phantoms, and the test phantoms and the sets\n"
-        "named after what they show were looked at once. Widths of the networks are such that all\n"
-        "cost about the same arithmetic: ResAU-Net .25, the three U-Nets .125.\n"
+        "named after what they show were looked at once. ResAU-Net has a quarter of its channels,\n"
+        "the three U-Nets an eighth of theirs, which brings their arithmetic nearer to each other:\n"
+        "see the column MFLOP.\n"
     )
 
 
@@ -161,7 +166,7 @@ def _runs_table(runs: StudyRuns, folder: Path) -> Table:
         outcome = read_outcome(place)
         if outcome is None or outcome.failure is not None:
             reason = "not finished" if outcome is None else str(outcome.failure)
-            lines.append((run.label, str(run.seed), "", "", "", reason))
+            lines.append((run.label, str(run.seed), "", "", "", "", reason))
             continue
         card = load_checkpoint(place / CHECKPOINT_FILE).card
         lines.append(
@@ -169,6 +174,7 @@ def _runs_table(runs: StudyRuns, folder: Path) -> Table:
                 run.label,
                 str(run.seed),
                 f"{card.parameters:,}",
+                f"{megaflops(run.config):.0f}",
                 str(outcome.epochs),
                 f"{outcome.mean_dice:.3f}",
                 "",
@@ -177,10 +183,22 @@ def _runs_table(runs: StudyRuns, folder: Path) -> Table:
     return Table(
         name="runs",
         title="The runs",
-        note="Validation Dice is the mean over structures of the kept weights, on their grid.",
-        header=("run", "seed", "parameters", "epochs", "validation Dice", "remark"),
+        note=(
+            "Validation Dice is the mean over structures of the kept weights, on their grid; MFLOP "
+            "are millions of floating-point operations of one slice."
+        ),
+        header=("run", "seed", "parameters", "MFLOP", "epochs", "validation Dice", "remark"),
         rows=tuple(lines),
     )
+
+
+def megaflops(config: RunConfig) -> float:
+    """Count the operations, in millions, that a slice costs a network."""
+    channels, size = config.preprocessing.channel_count, config.preprocessing.crop_size_px
+    network = build_network(config.network, channels).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, channels, size, size))
+    return counter.get_total_flops() / 1e6
 
 
 def _postprocessing_table(runs: StudyRuns, folder: Path) -> Table:

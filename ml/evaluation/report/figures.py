@@ -32,6 +32,8 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib's names of settings are a type of i
     "svg.hashsalt": "cervicontour",
 }
 WIDTH_IN = 9.0
+MANY_GROUPS = 6
+"""Above this the names of groups would run into each other."""
 GROUP_SHARE = 0.8
 """Of the distance between groups that their bars or boxes take."""
 
@@ -148,6 +150,8 @@ def _grouped_bars(axes: Axes, series: Sequence[Sequence[Bar]], groups: Sequence[
         axes.bar(places, heights, width * 0.92, **_look(index))
         axes.errorbar(places, heights, [below, above], **_WHISKER)
     axes.set_xticks(range(len(groups)), groups)
+    if len(groups) > MANY_GROUPS:
+        axes.tick_params(axis="x", labelrotation=20)
 
 
 def _box(axes: Axes, place: float, values: Sequence[float], index: int, runs: int) -> None:
