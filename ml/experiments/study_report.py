@@ -118,7 +118,7 @@ def _facts(preset: StudyPreset) -> str:
         "The phantoms are split 111 : 30 : 15 by patient; early stopping, the epoch and the\n"
         "postprocessing are chosen on the validation phantoms, and the test phantoms and the sets\n"
         "named after what they show were looked at once. ResAU-Net has a quarter of its channels,\n"
-        "the three U-Nets an eighth of theirs, which brings their arithmetic nearer to each other:\n"
+        "the three U-Nets an eighth of theirs, so that their arithmetic is nearer to each other:\n"
         "see the column MFLOP.\n"
     )
 
