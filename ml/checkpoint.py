@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from ml.config import RunConfig
 from ml.networks import build_network
 from ml.networks.base import SegmentationNetwork
+from ml.whole_files import write_whole
 
 CARD_SUFFIX = ".json"
 DEMO_WEIGHTS_NAME = "resaunet-demo.safetensors"
@@ -74,8 +75,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
         **dataclasses.asdict(checkpoint.card),
         "run_config": checkpoint.run_config.to_dict(),
     }
-    _replace(path, content)
-    _replace(path.with_suffix(CARD_SUFFIX), (json.dumps(card, indent=2) + "\n").encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)
+    write_whole(path.with_suffix(CARD_SUFFIX), json.dumps(card, indent=2) + "\n")
     return digest
 
 
@@ -107,10 +109,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def demo_weights_path() -> Path:
     """Return where the packaged demonstration weights lie."""
     return Path(__file__).parent / "weights" / DEMO_WEIGHTS_NAME
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -14,6 +14,7 @@ from ml.dicom.rtstruct_check import check_rtstruct
 from ml.dicom.series import index_series, list_source_files, read_volume
 from ml.inference.predictor import EnsembleError, Predictor
 from ml.structures import structure_set
+from ml.whole_files import written_whole
 
 
 @click.command()
@@ -43,20 +44,16 @@ def command(series: Path, paths: tuple[Path, ...], device: str, out: Path) -> No
     index = index_series(list_source_files(series))
     prediction = predictor.predict(read_volume(index))
     structures = structure_set(checkpoints[0].run_config.structure_set).structures
-    unfinished = out.with_name(out.name + ".part")
-    write_rtstruct(
-        index,
-        ((s, prediction.labels == s.number) for s in structures),
-        Provenance(
-            software_version=version("cervicontour"),
-            model_version=" + ".join(c.card.model_version for c in checkpoints),
-            weights_sha256=_joint_sha256(checkpoints),
-            created_at=datetime.now(UTC),
-        ),
-        unfinished,
+    masks = ((s, prediction.labels == s.number) for s in structures)
+    provenance = Provenance(
+        software_version=version("cervicontour"),
+        model_version=" + ".join(c.card.model_version for c in checkpoints),
+        weights_sha256=_joint_sha256(checkpoints),
+        created_at=datetime.now(UTC),
     )
-    check_rtstruct(unfinished, index)
-    unfinished.replace(out)
+    with written_whole(out) as unfinished:
+        write_rtstruct(index, masks, provenance, unfinished)
+        check_rtstruct(unfinished, index)
     for name, volume_ml in prediction.volumes_ml.items():
         click.echo(f"{name:<10}{volume_ml:>8.1f} ml")
     for warning in prediction.warnings:

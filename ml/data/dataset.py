@@ -21,6 +21,7 @@ from ml.arrays import LabelVolume
 from ml.data.splits import Split
 from ml.geometry import Volume, VolumeGeometry
 from ml.structures import StructureSet, structure_set
+from ml.whole_files import write_whole
 
 FORMAT = 1
 DATASET_FILE = "dataset.json"
@@ -115,7 +116,7 @@ def create_dataset(
     (folder / CASES_FOLDER).mkdir(parents=True, exist_ok=True)
     parts = None if split is None else split.to_dict()
     facts = {"format": FORMAT, "name": name, "structure_set": structure_set_name, "split": parts}
-    _replace_text(folder / DATASET_FILE, json.dumps(facts, indent=1) + "\n")
+    write_whole(folder / DATASET_FILE, json.dumps(facts, indent=1) + "\n")
     return open_dataset(folder)
 
 
@@ -201,9 +202,3 @@ def _geometry(values: dict[str, Any]) -> VolumeGeometry:  # Any: json
         column_direction=np.array(values["column_direction"]),
         slice_positions_mm=np.array(values["slice_positions_mm"]),
     )
-
-
-def _replace_text(path: Path, content: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(content)
-    temporary.replace(path)

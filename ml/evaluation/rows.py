@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.whole_files import written_whole
+
 
 class RowsError(ValueError):
     """A file does not hold the rows of an evaluation."""
@@ -106,7 +108,10 @@ class CaseScore:
 
 def write_rows(path: Path, rows: Iterable[CaseScore]) -> None:
     """Write rows as CSV; every float survives to its last bit, inf and nan included."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with (
+        written_whole(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(column_names())
         writer.writerows(dataclasses.astuple(row) for row in rows)

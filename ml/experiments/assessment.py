@@ -43,9 +43,7 @@ def assess(assessment: Assessment, dataset: Dataset, folder: Path) -> list[CaseS
         label = RunLabel(run=assessment.label, seed=assessment.seed, part=part)
         rows += evaluate_dataset(predict, dataset, case_ids, label)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    write_rows(unfinished, rows)
-    unfinished.replace(path)
+    write_rows(path, rows)
     return rows
 
 

@@ -31,7 +31,5 @@ def score_baselines(
         run = RunLabel(run=label, part="test")
         rows += evaluate_dataset(fitted[name], dataset, test, run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    write_rows(unfinished, rows)
-    unfinished.replace(path)
+    write_rows(path, rows)
     return rows

@@ -34,6 +34,7 @@ from ml.training.run_card import library_versions
 from ml.training.state import STATE_FILE, TrainingState, save_state, start_state
 from ml.training.step import NonFiniteLossError
 from ml.training.validation import validate
+from ml.whole_files import write_whole
 
 CONFIG_FILE = "config.json"
 EPOCHS_FILE = "epochs.jsonl"
@@ -208,6 +209,4 @@ def _failed(run: PlannedRun, reason: str) -> RunOutcome:
 
 
 def _write_json(path: Path, values: object) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(values, indent=1) + "\n")

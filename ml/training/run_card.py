@@ -11,6 +11,7 @@ import ml
 from ml.config import RunConfig
 from ml.training.data import TrainingData
 from ml.training.state import TrainingState
+from ml.whole_files import write_whole
 
 RUN_CARD_FILE = "run.json"
 LIBRARIES = ("torch", "numpy", "scipy")
@@ -57,9 +58,7 @@ def library_versions() -> dict[str, str]:
 def write_run_card(card: dict[str, Any], folder: Path) -> Path:  # Any: json
     """Write the card, replacing the former in one rename."""
     path = folder / RUN_CARD_FILE
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(card, indent=1) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(card, indent=1) + "\n")
     return path
 
 

@@ -16,6 +16,7 @@ from ml.networks import build_network
 from ml.networks.blocks import channels_last
 from ml.training.early_stopping import EarlyStopping
 from ml.training.schedule import build_optimizer
+from ml.whole_files import written_whole
 
 STATE_FILE = "state.pt"
 CHANGEABLE_SETTINGS = ("max_epochs", "patience")
@@ -101,9 +102,8 @@ def save_state(state: TrainingState, config: RunConfig, folder: Path) -> None:
         "best_dice": state.best_dice,
         "best_dice_weights": state.best_dice_weights,
     }
-    temporary = folder / f"{STATE_FILE}.part"
-    torch.save(values, temporary)
-    temporary.replace(folder / STATE_FILE)
+    with written_whole(folder / STATE_FILE) as unfinished:
+        torch.save(values, unfinished)
 
 
 def load_state(config: RunConfig, folder: Path, device: torch.device) -> TrainingState:

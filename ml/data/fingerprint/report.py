@@ -11,6 +11,7 @@ from ml.config import PreprocessingConfig
 from ml.data.dataset import Dataset
 from ml.data.fingerprint.case import CaseFingerprint
 from ml.data.fingerprint.summary import OUTLIER_Z, Flag, find_flags, summarize
+from ml.whole_files import write_whole
 
 FORMAT = 1
 JSON_NAME = "fingerprint.json"
@@ -48,9 +49,7 @@ def write_fingerprint(found: DatasetFingerprint, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, **asdict(found)}, indent=1) + "\n"
     for name, content in ((JSON_NAME, text), (TEXT_NAME, _markdown(found))):
-        unfinished = folder / f"{name}.part"
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(folder / name)
+        write_whole(folder / name, content)
 
 
 def _markdown(found: DatasetFingerprint) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.data.importing.run import CaseOutcome, ImportPlan, Status
+from ml.whole_files import write_whole
 
 FORMAT = 1
 JSON_NAME = "import-report.json"
@@ -57,9 +58,7 @@ def write_report(report: ImportReport, folder: Path) -> None:
         (JSON_NAME, json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n"),
         (TEXT_NAME, _markdown(report)),
     ):
-        unfinished = folder / f"{name}.part"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / name)
+        write_whole(folder / name, text)
 
 
 def _markdown(report: ImportReport) -> str:
