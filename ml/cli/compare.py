@@ -1,13 +1,13 @@
 """`cervicontour compare`: the paper's comparisons and its grid, on a dataset."""
 
-import json
 from pathlib import Path
 
 import click
 
 from ml.cli.errors import BadInputError, refusing
+from ml.cli.options import ANY_PATH
 from ml.cli.progress import show_progress
-from ml.cli.runs import configuration_options, open_split, read_config, run_data
+from ml.cli.runs import configuration_options, json_or_text, open_split, read_config, run_data
 from ml.config import RunConfig
 from ml.experiments.assessment import Assessment, assess_all
 from ml.experiments.execution import CHECKPOINT_FILE, ExperimentError
@@ -26,10 +26,8 @@ KINDS = ("losses", "networks", "grid")
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
-@click.argument("dataset", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the experiment."
-)
+@click.argument("dataset", type=ANY_PATH)
+@click.option("--out", type=ANY_PATH, required=True, help="Folder of the experiment.")
 @configuration_options
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many.")
 @click.option(
@@ -39,7 +37,7 @@ KINDS = ("losses", "networks", "grid")
     metavar="NAME=V1,V2",
     help="Axis of the grid; by default the paper's learning rates and batch sizes.",
 )
-@click.option("--crops", type=click.Path(path_type=Path), help="Where crops are kept.")
+@click.option("--crops", type=ANY_PATH, help="Where crops are kept.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
 def command(
@@ -100,14 +98,7 @@ def _axis(text: str) -> tuple[str, list[object]]:
     name, separator, values = text.partition("=")
     if not separator or not values:
         raise BadInputError("axis", f"{text!r} is not like training.batch_size=8,16")
-    return name, [_json_or_text(value) for value in values.split(",")]
-
-
-def _json_or_text(value: str) -> object:
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
+    return name, [json_or_text(value) for value in values.split(",")]
 
 
 def _score(

@@ -5,13 +5,12 @@ from pathlib import Path
 import click
 
 from ml.checkpoint import demo_weights_path
+from ml.cli.options import ANY_PATH
 from ml.experiments.demo_weights import DemoPreset, make_demo_weights
 
 
 @click.command()
-@click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("var/study"), show_default=True
-)
+@click.option("--folder", type=ANY_PATH, default=Path("var/study"), show_default=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

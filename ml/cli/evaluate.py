@@ -6,6 +6,7 @@ import click
 
 from ml.checkpoint import CheckpointError, load_checkpoint
 from ml.cli.errors import BadInputError, refusing
+from ml.cli.options import ANY_PATH
 from ml.cli.progress import show_progress
 from ml.cli.runs import PARTS, part_cases
 from ml.evaluation.evaluate import evaluate_dataset, predict_labels
@@ -15,7 +16,7 @@ from ml.structures import StructureSet
 
 
 @click.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=ANY_PATH)
 @click.argument(
     "checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
 )

@@ -9,6 +9,7 @@ import click
 
 from ml.checkpoint import Checkpoint, CheckpointError, demo_weights_path, load_checkpoint
 from ml.cli.errors import BadInputError, refusing
+from ml.cli.options import EXISTING_FOLDER
 from ml.dicom.rtstruct import Provenance, write_rtstruct
 from ml.dicom.rtstruct_check import check_rtstruct
 from ml.dicom.series import index_series, list_source_files, read_volume
@@ -18,7 +19,7 @@ from ml.whole_files import written_whole
 
 
 @click.command()
-@click.argument("series", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("series", type=EXISTING_FOLDER)
 @click.option(
     "--checkpoint",
     "paths",

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ml.cli.errors import refusing
+from ml.cli.options import ANY_PATH, Values
 from ml.evaluation.report.plan import (
     Comparison,
     ComparisonKind,
@@ -18,12 +19,12 @@ from ml.evaluation.rows import CaseScore, RowsError, read_rows
 
 @click.command()
 @click.argument("rows", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to fill.")
+@click.option("--out", type=ANY_PATH, required=True, help="Folder to fill.")
 @click.option("--title", default="Report", show_default=True)
 @click.option(
     "--kind",
-    type=click.Choice(ComparisonKind),
-    default=ComparisonKind.NETWORKS,
+    type=Values(ComparisonKind),
+    default=ComparisonKind.NETWORKS.value,
     show_default=True,
     help="Which figure is drawn.",
 )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ml.cli.errors import BadInputError
+from ml.cli.options import EXISTING_FILE
 from ml.config import RunConfig
 from ml.data.dataset import Dataset, open_dataset
 from ml.data.splits import Split
@@ -29,7 +30,7 @@ def configuration_options(function: Function) -> Function:
         click.option(
             "--config",
             "config_file",
-            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            type=EXISTING_FILE,
             help="A run's config.json to start from instead of a recipe.",
         ),
         click.option(
@@ -105,14 +106,19 @@ def part_cases(folder: Path, part: str) -> tuple[Dataset, tuple[str, ...]]:
     return dataset, cases
 
 
+def json_or_text(value: str) -> Any:  # noqa: ANN401  # Any: json
+    """Read a value of the command line; names of losses and networks need no quotes."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
 def _pair(setting: str) -> tuple[str, Any]:  # Any: json value
     name, separator, text = setting.partition("=")
     if not separator:
         raise BadInputError("setting", f"{setting!r} is not like training.batch_size=8")
-    try:
-        return name, json.loads(text)
-    except json.JSONDecodeError:
-        return name, text  # names of losses and networks need no quotes
+    return name, json_or_text(text)
 
 
 def _read_json(path: Path) -> Any:  # noqa: ANN401  # Any: json

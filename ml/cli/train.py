@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ml.cli.errors import BadInputError, refusing
+from ml.cli.options import ANY_PATH, EXISTING_FILE
 from ml.cli.runs import configuration_options, read_config, run_data
 from ml.cli.training_progress import TrainingProgress
 from ml.experiments.execution import (
@@ -21,10 +22,10 @@ from ml.networks.imagenet import EncoderWeightsError
 
 
 @click.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=ANY_PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     required=True,
     help="Folder of the run; one that holds an unfinished run is taken up again.",
 )
@@ -32,11 +33,11 @@ from ml.networks.imagenet import EncoderWeightsError
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--encoder-weights",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="ImageNet weights of ResNet34 to start from, in a local file with torchvision's names.",
 )
 @click.option("--device", default="cpu", show_default=True, help="As torch has it, such as cuda.")
-@click.option("--crops", type=click.Path(path_type=Path), help="Where crops are kept.")
+@click.option("--crops", type=ANY_PATH, help="Where crops are kept.")
 @click.option("--processes", type=click.IntRange(1), default=1, help="That make crops.")
 def command(
     dataset: Path,

@@ -46,6 +46,15 @@ class TestReport:
         endings = {path.suffix for path in (tmp_path / "report").iterdir()}
         assert endings == {".md", ".csv", ".svg", ".png"}
 
+    def test_the_figure_is_chosen_by_the_name_the_help_gives(self, dataset, weights, tmp_path):
+        call("evaluate", dataset, weights, "--out", tmp_path / "rows.csv")
+
+        chosen = ("--kind", "losses", "--out", tmp_path / "report")
+        result = call("report", tmp_path / "rows.csv", *chosen)
+
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "report/losses_figure.svg").exists()
+
     def test_a_file_that_holds_no_rows_is_refused(self, tmp_path):
         (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
 
