@@ -5,10 +5,10 @@ Usage: python bench/observer_ceiling.py [--cases 20] [--tier small]
 
 import argparse
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
+from ml.data.pools import map_in_processes
 from ml.metrics.overlap import dice
 from ml.metrics.surface import hausdorff95_mm
 from ml.phantom.acquisition import PhantomTier
@@ -42,8 +42,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     specs = [PhantomSpec(seed=args.first_seed + i, tier=args.tier) for i in range(args.cases)]
-    with ProcessPoolExecutor(args.processes) as pool:
-        cases = list(pool.map(measure, specs))
+    cases = list(map_in_processes(measure, specs, args.processes))
     print(f"{len(cases)} phantoms, two observers each")
     means = []
     for name in CERVIX.names:

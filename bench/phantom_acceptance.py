@@ -7,7 +7,6 @@ Usage: python bench/phantom_acceptance.py [--cases 60] [--tier small] [--variant
 import argparse
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ml.data.dataset import Dataset, open_dataset
+from ml.data.pools import map_in_processes
 from ml.geometry import Volume
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec, generate_phantom
@@ -227,13 +227,12 @@ def main() -> None:
         PhantomSpec(seed=args.first_seed + i, tier=args.tier, variant=PhantomVariant(args.variant))
         for i in range(args.cases)
     ]
-    with ProcessPoolExecutor(args.processes) as pool:
-        if args.dataset is None:
-            cases = list(pool.map(make, specs))
-        else:
-            dataset = open_dataset(args.dataset)
-            ids = [f.case_id for f in dataset.facts() if f.source["variant"] == args.variant]
-            cases = list(pool.map(partial(read, dataset), ids))
+    if args.dataset is None:
+        cases = list(map_in_processes(make, specs, args.processes))
+    else:
+        dataset = open_dataset(args.dataset)
+        ids = [f.case_id for f in dataset.facts() if f.source["variant"] == args.variant]
+        cases = list(map_in_processes(partial(read, dataset), ids, args.processes))
     report(cases)
 
 

@@ -287,6 +287,15 @@ class PostprocessingConfig:
         is_gate = gate is None or 0 <= gate[0] <= gate[1] <= 1
         _require(is_gate, "postprocessing.presence_gate", "must be ascending, in [0, 1]")
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "PostprocessingConfig":  # Any: json values
+        """Rebuild a configuration from its json.
+
+        Raises:
+            ConfigError: a field that does not exist, or a value it cannot have.
+        """
+        return _build(cls, values, "postprocessing.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ml.checkpoint import load_checkpoint
 from ml.config import PostprocessingConfig
 from ml.data.dataset import Dataset
+from ml.data.pools import map_in_processes, share_of_cores
 from ml.evaluation.evaluate import evaluate_dataset, predict_labels
 from ml.evaluation.rows import CaseScore, RunLabel, read_rows, write_rows
-from ml.experiments.scheduling import in_processes
 from ml.inference.predictor import Predictor
 
 
@@ -51,6 +52,7 @@ def assess_all(
     assessments: Sequence[Assessment], dataset: Dataset, folder: Path, processes: int
 ) -> list[CaseScore]:
     """Assess in several processes; rows come back in the order of the assessments."""
-    calls = [(assess, (assessment, dataset, folder)) for assessment in assessments]
-    found = dict(in_processes(calls, processes))
-    return [row for number in range(len(calls)) for row in found[number]]
+    score = partial(assess, dataset=dataset, folder=folder)
+    threads = share_of_cores(processes)
+    found = map_in_processes(score, assessments, processes, threads=threads)
+    return [row for rows in found for row in rows]

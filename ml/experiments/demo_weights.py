@@ -21,7 +21,6 @@ from ml.experiments.recipes import LEAN_RECIPE, sized
 from ml.experiments.study import StudyPreset, make_cases
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec
-from ml.training.reporter import FileReporter
 
 TRAINING_SEEDS_FROM = 10_000
 VALIDATION_SEEDS_FROM = 20_000
@@ -96,7 +95,7 @@ def make_demo_weights(
     cache_crops([run.config], data, processes)
     torch.set_num_threads(processes)
     place = folder / "runs" / run.name
-    execute_run(run, data, place, FileReporter(place / "epochs.jsonl"))
+    execute_run(run, data, place)
     checkpoint = load_checkpoint(place / CHECKPOINT_FILE)
     chosen = choose_postprocessing(place / CHECKPOINT_FILE, cases.dataset, cases.validation)
     config = dataclasses.replace(checkpoint.run_config, postprocessing=chosen)

@@ -1,17 +1,13 @@
 """Many runs on one machine, several at a time, each in a process of its own."""
 
 import logging
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
-from ml.data.pools import threads_of_children
+from ml.data.pools import process_pool, share_of_cores
 from ml.experiments.execution import RunData, cache_crops, execute_run
 from ml.experiments.plan import PlannedRun
 from ml.experiments.ranking import RunOutcome
@@ -48,15 +44,7 @@ def in_processes(
         for number, (function, arguments) in enumerate(calls):
             yield number, function(*arguments)
         return
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    # spawn, not fork: torch has run in this process, and its threads do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    with (
-        threads_of_children(threads),
-        ProcessPoolExecutor(
-            processes, mp_context=context, initializer=torch.set_num_threads, initargs=(threads,)
-        ) as pool,
-    ):
+    with process_pool(processes, threads=share_of_cores(processes)) as pool:
         futures: dict[Future[Result], int] = {
             pool.submit(function, *arguments): number
             for number, (function, arguments) in enumerate(calls)

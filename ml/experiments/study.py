@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ml.config import LossName, NetworkName, PostprocessingConfig, RunConfig
@@ -19,15 +20,17 @@ from ml.data.phantom_dataset import (
     paper_cohort_specs,
     write_phantom_dataset,
 )
+from ml.data.pools import map_in_processes, share_of_cores
 from ml.data.splits import Split, split_patients
 from ml.evaluation.rows import CaseScore
 from ml.experiments.assessment import Assessment, assess_all
 from ml.experiments.baselines import score_baselines
 from ml.experiments.execution import CHECKPOINT_FILE, RunData
 from ml.experiments.plan import (
-    PAPER_LOSSES,
     PAPER_NETWORKS,
     PlannedRun,
+    plan_loss_comparison,
+    plan_network_comparison,
     plan_training,
     with_settings,
 )
@@ -40,9 +43,10 @@ from ml.experiments.recipes import (
     sized,
     without,
 )
-from ml.experiments.scheduling import in_processes, run_plan
+from ml.experiments.scheduling import run_plan
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec, PhantomVariant
+from ml.whole_files import write_whole
 
 SPLIT_SEED = 0
 RANDOMISED_SEEDS_FROM = 400_000
@@ -95,19 +99,7 @@ def plan_study(preset: StudyPreset) -> StudyRuns:
     paper = _sized(PAPER_RECIPE, preset)
     ours = _sized(OUR_RECIPE, preset)
     ours = with_settings(ours, {"training.patience": preset.epochs})
-    losses = [
-        run
-        for name in PAPER_LOSSES
-        for run in plan_training(
-            with_settings(paper, {"loss.name": name}), preset.seeds, f"loss-{name}"
-        )
-    ]
-    networks = [
-        run
-        for name in PAPER_NETWORKS
-        if name is not NetworkName.RESAUNET
-        for run in plan_training(_with_network(paper, name), preset.seeds, f"network-{name}")
-    ]
+    others = [name for name in PAPER_NETWORKS if name is not NetworkName.RESAUNET]
     ablations = [
         run
         for part in PARTS_OF_OURS
@@ -116,8 +108,8 @@ def plan_study(preset: StudyPreset) -> StudyRuns:
         )
     ]
     return StudyRuns(
-        losses=losses,
-        networks=networks,
+        losses=plan_loss_comparison(paper, preset.seeds),
+        networks=plan_network_comparison(paper, preset.seeds, others, STUDY_WIDTHS),
         ours=plan_training(ours, preset.seeds, OURS),
         ablations=ablations,
         randomised=plan_training(ours, preset.ablation_seeds, RANDOMISED),
@@ -226,18 +218,18 @@ def _choose(
     runs: Sequence[PlannedRun], data: RunData, folder: Path, processes: int
 ) -> dict[str, PostprocessingConfig]:
     """Choose the postprocessing of every run on the validation cases, once."""
-    calls = [(_chosen, (folder / "runs" / run.name, data)) for run in runs]
-    found = dict(in_processes(calls, processes))
-    return {run.name: found[number] for number, run in enumerate(runs)}
+    folders = [folder / "runs" / run.name for run in runs]
+    choose = partial(_chosen, data=data)
+    found = map_in_processes(choose, folders, processes, threads=share_of_cores(processes))
+    return dict(zip((run.name for run in runs), found, strict=True))
 
 
 def _chosen(folder: Path, data: RunData) -> PostprocessingConfig:
     path = folder / "postprocessing.json"
     if not path.exists():
         chosen = choose_postprocessing(folder / CHECKPOINT_FILE, data.dataset, data.validation)
-        path.write_text(json.dumps(dataclasses.asdict(chosen), indent=1) + "\n")
-    values = {"postprocessing": json.loads(path.read_text())}
-    return RunConfig.from_dict(values | {"network": {"presence_head": True}}).postprocessing
+        write_whole(path, json.dumps(dataclasses.asdict(chosen), indent=1) + "\n")
+    return PostprocessingConfig.from_dict(json.loads(path.read_text()))
 
 
 def _sized(recipe: RunConfig, preset: StudyPreset) -> RunConfig:
@@ -248,7 +240,3 @@ def _sized(recipe: RunConfig, preset: StudyPreset) -> RunConfig:
         epochs=preset.epochs,
         slices_per_epoch=preset.slices_per_epoch,
     )
-
-
-def _with_network(config: RunConfig, name: NetworkName) -> RunConfig:
-    return with_settings(config, {"network.name": name, "network.width": STUDY_WIDTHS[name]})
