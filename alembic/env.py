@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from services.core import tables
-from services.core.database import UtcDateTime, create_database_engine
+from services.core import unit_of_work  # noqa: F401 (knows every table)
+from services.core.database import Base, UtcDateTime, create_database_engine
 from services.core.settings import load_settings
 
 
@@ -26,7 +26,7 @@ def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Liter
 def migrate(connection: sa.Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=tables.Base.metadata,
+        target_metadata=Base.metadata,
         render_as_batch=True,  # SQLite alters tables by copying them
         render_item=render_item,
         compare_type=True,

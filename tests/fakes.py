@@ -14,7 +14,7 @@ from ml.inference.quality import QualityCode, QualityWarning
 from ml.structures import CERVIX
 from services.core.errors import QueueUnavailableError, StorageUnavailableError
 from services.core.queue import Message
-from services.core.storage import FilesystemStorage
+from services.core.storage import FilesystemStorage, StoredKind
 from services.worker.networks import LoadedNetwork, NetworkLoader, Predictor
 
 
@@ -41,10 +41,7 @@ class FakeJobQueue:
 class FullStorage(FilesystemStorage):
     """A storage on which nothing can be published any more."""
 
-    def publish_series(self, folder: Path, series_id: UUID) -> None:
-        raise StorageUnavailableError("the storage cannot be used (ENOSPC)", reason="ENOSPC")
-
-    def publish_result(self, folder: Path, job_id: UUID) -> None:
+    def publish(self, kind: StoredKind, folder: Path, resource_id: UUID) -> None:
         raise StorageUnavailableError("the storage cannot be used (ENOSPC)", reason="ENOSPC")
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Header, Request
 
-from services.api.idempotency import MAX_KEY_LENGTH
+from services.api.idempotency import MAX_KEY_LENGTH, WorkRequest
 from services.api.uploads.limits import UploadLimits
 from services.core.queue import JobQueue
 from services.core.storage import Storage
@@ -24,6 +25,8 @@ class Dependencies:
     upload_limits: UploadLimits
     max_attempts: int
     """Starts of one job before it fails."""
+    datasets_dir: Path | None
+    """Where folders of cases are mounted that may be registered."""
     worker_silent_seconds: float
     """A worker that reported itself longer ago than this counts as gone."""
     validation_slots: CapacityLimiter
@@ -51,3 +54,18 @@ IdempotencyKey = Annotated[
         examples=["3f1c9a52-plan-1"],
     ),
 ]
+
+
+def _work_request(
+    dependencies: DependenciesDep,
+    correlation_id: CorrelationId,
+    idempotency_key: IdempotencyKey = None,
+) -> WorkRequest:
+    return WorkRequest(
+        correlation_id=correlation_id,
+        max_attempts=dependencies.max_attempts,
+        idempotency_key=idempotency_key,
+    )
+
+
+WorkRequestDep = Annotated[WorkRequest, Depends(_work_request)]

@@ -17,6 +17,23 @@ class KeyedRoute(StrEnum):
     SERIES = "series"
     CONTOUR_JOBS = "contour_jobs"
     AUTOCONTOUR = "autocontour"
+    DATASETS = "datasets"
+    DATASET_CASES = "dataset_cases"
+    DATASET_VERSIONS = "dataset_versions"
+    EXPERIMENTS = "experiments"
+    REPORTS = "reports"
+    MODEL_VERSIONS = "model_versions"
+    REVIEWS = "reviews"
+    EDITED_RTSTRUCTS = "edited_rtstructs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkRequest:
+    """Who asks for work, and how often it may start."""
+
+    correlation_id: str
+    max_attempts: int
+    idempotency_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -68,7 +68,11 @@ def _lifespan(
         engine = create_database_engine(settings.database_url.get_secret_value())
         sessions = create_sessions(engine)
         jobs = queue or CeleryQueue(
-            create_celery(settings.broker_url.get_secret_value(), settings.broker_dir)
+            create_celery(
+                settings.broker_url.get_secret_value(),
+                settings.broker_dir,
+                settings.visibility_timeout_seconds,
+            )
         )
         app.state.dependencies = Dependencies(
             new_unit_of_work=lambda: UnitOfWork(sessions, jobs),
@@ -76,6 +80,7 @@ def _lifespan(
             queue=jobs,
             upload_limits=_upload_limits(settings),
             max_attempts=settings.max_attempts,
+            datasets_dir=settings.datasets_dir,
             worker_silent_seconds=settings.worker_silent_seconds,
             validation_slots=CapacityLimiter(VALIDATION_SLOTS),
         )

@@ -10,8 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Query
 from fastapi.exceptions import RequestValidationError
 
-from services.core.repositories.paging import PageCursor
-from services.core.tables import ContourJob, Series
+from services.core.repositories.paging import Listed, PageCursor
 
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
@@ -23,7 +22,7 @@ Item = TypeVar("Item")
 
 
 def cut_page(
-    found: Sequence[Item], page_size: int, row_of: Callable[[Item], Series | ContourJob]
+    found: Sequence[Item], page_size: int, row_of: Callable[[Item], Listed]
 ) -> tuple[Sequence[Item], str | None]:
     """Return a page of what was read one row beyond it, and the cursor of the next if there is one.
 

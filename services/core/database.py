@@ -76,9 +76,9 @@ class UtcDateTime(sa.TypeDecorator[dt.datetime]):
 JSON_TYPE = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
-def text_enum(enum: type[StrEnum]) -> sa.Enum:
+def text_enum(enum: type[StrEnum], length: int = 16) -> sa.Enum:
     """Describe a column of an enum's values as text: a further value needs no migration."""
-    return sa.Enum(enum, native_enum=False, length=16, values_callable=_values)
+    return sa.Enum(enum, native_enum=False, length=length, values_callable=_values)
 
 
 def utc_now() -> dt.datetime:

@@ -52,6 +52,95 @@ class ContourJobNotFoundError(NotFoundError):
         self.job_id = job_id
 
 
+class DatasetNotFoundError(NotFoundError):
+    """No dataset has that id."""
+
+    code = "dataset_not_found"
+
+    def __init__(self, dataset_id: UUID) -> None:
+        super().__init__(f"there is no dataset {dataset_id}", dataset_id=str(dataset_id))
+        self.dataset_id = dataset_id
+
+
+class DatasetVersionNotFoundError(NotFoundError):
+    """No dataset version has that id."""
+
+    code = "dataset_version_not_found"
+
+    def __init__(self, version_id: UUID) -> None:
+        super().__init__(
+            f"there is no dataset version {version_id}", dataset_version_id=str(version_id)
+        )
+        self.version_id = version_id
+
+
+class ExperimentNotFoundError(NotFoundError):
+    """No experiment has that id."""
+
+    code = "experiment_not_found"
+
+    def __init__(self, experiment_id: UUID) -> None:
+        super().__init__(
+            f"there is no experiment {experiment_id}", experiment_id=str(experiment_id)
+        )
+        self.experiment_id = experiment_id
+
+
+class RunNotFoundError(NotFoundError):
+    """No run has that id."""
+
+    code = "run_not_found"
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(f"there is no run {run_id}", run_id=str(run_id))
+        self.run_id = run_id
+
+
+class ReportNotFoundError(NotFoundError):
+    """No report has that id."""
+
+    code = "report_not_found"
+
+    def __init__(self, report_id: UUID) -> None:
+        super().__init__(f"there is no report {report_id}", report_id=str(report_id))
+        self.report_id = report_id
+
+
+class ModelVersionNotFoundError(NotFoundError):
+    """No model version has that id."""
+
+    code = "model_version_not_found"
+
+    def __init__(self, version_id: UUID) -> None:
+        super().__init__(
+            f"there is no model version {version_id}", model_version_id=str(version_id)
+        )
+        self.version_id = version_id
+
+
+class ReviewNotFoundError(NotFoundError):
+    """No review has that id."""
+
+    code = "review_not_found"
+
+    def __init__(self, review_id: UUID) -> None:
+        super().__init__(f"there is no review {review_id}", review_id=str(review_id))
+        self.review_id = review_id
+
+
+class EditedRtstructNotFoundError(NotFoundError):
+    """No edited RTSTRUCT has that id."""
+
+    code = "edited_rtstruct_not_found"
+
+    def __init__(self, edited_rtstruct_id: UUID) -> None:
+        super().__init__(
+            f"there is no edited RTSTRUCT {edited_rtstruct_id}",
+            edited_rtstruct_id=str(edited_rtstruct_id),
+        )
+        self.edited_rtstruct_id = edited_rtstruct_id
+
+
 class IllegalTransitionError(ConflictError):
     """The job's state does not allow what was asked."""
 
@@ -59,8 +148,8 @@ class IllegalTransitionError(ConflictError):
 
     def __init__(self, job_id: UUID, source: str, target: str) -> None:
         super().__init__(
-            f"contour job {job_id} is {source} and cannot become {target}",
-            contour_job_id=str(job_id),
+            f"{job_id} is {source} and cannot become {target}",
+            resource_id=str(job_id),
             state=source,
             wanted_state=target,
         )

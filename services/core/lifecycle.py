@@ -1,4 +1,4 @@
-"""The states of a contouring job and the only ways from one to the next."""
+"""The states of what workers work on and the only ways from one to the next."""
 
 from enum import StrEnum
 
@@ -26,6 +26,10 @@ class JobStage(StrEnum):
     CONTOURING = "contouring"
     WRITING = "writing"
     CHECKING = "checking"
+    IMPORTING = "importing"
+    TRAINING = "training"
+    SCORING = "scoring"
+    COMPARING = "comparing"
     DONE = "done"
 
 
@@ -37,6 +41,8 @@ class JobErrorCode(StrEnum):
     TIME_LIMIT = "time_limit"
     GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
     STORED_FILES_MISSING = "stored_files_missing"
+    NON_FINITE_LOSS = "non_finite_loss"
+    """A training's loss left the real numbers."""
     INTERNAL_ERROR = "internal_error"
 
 
@@ -60,3 +66,68 @@ def is_legal(source: JobState, target: JobState) -> bool:
 
 TERMINAL_STATES = frozenset(state for state in JobState if state.is_terminal)
 ACTIVE_STATES = frozenset(JobState) - TERMINAL_STATES
+
+RESUMABLE_STATES = frozenset({JobState.FAILED, JobState.CANCELLED})
+"""From these a training run may be queued again, when somebody asks for it."""
+
+
+class DatasetSourceKind(StrEnum):
+    """Where cases come from."""
+
+    FOLDER = "folder"
+    """Below the folder that is mounted for datasets."""
+    UPLOAD = "upload"
+    EDITED_RTSTRUCT = "edited_rtstruct"
+    """A contoured series with the structures as a clinician corrected them."""
+
+
+class CaseStatus(StrEnum):
+    """What became of a candidate of a dataset version."""
+
+    IMPORTED = "imported"
+    ALREADY_IMPORTED = "already_imported"
+    """As the version before has it."""
+    REPLACED = "replaced"
+    """Another source has later structures of the same CT series."""
+    REFUSED = "refused"
+
+
+class CasePart(StrEnum):
+    """What a case is for."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class ExperimentKind(StrEnum):
+    """What an experiment asks."""
+
+    TRAINING = "training"
+    GRID_SEARCH = "grid_search"
+    LOSS_COMPARISON = "loss_comparison"
+    NETWORK_COMPARISON = "network_comparison"
+
+
+class ExperimentState(StrEnum):
+    """Whether an experiment has runs that are not over."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    """Every run ended, in whatever way."""
+
+
+class ModelVersionOrigin(StrEnum):
+    """How weights came here."""
+
+    RUN = "run"
+    IMPORT = "import"
+
+
+class AliasName(StrEnum):
+    """What a model version may be."""
+
+    PRODUCTION = "production"
+    """Contours every job."""
+    SHADOW = "shadow"
+    """Contours every job once more; its result is compared and never returned."""

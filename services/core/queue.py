@@ -16,8 +16,8 @@ SOCKET_TIMEOUT_SECONDS = 3.0
 """A frozen broker delays a request by this much; the row is committed before."""
 
 VISIBILITY_TIMEOUT_SECONDS = 12 * 3600
-"""Redis redelivers an unacknowledged message after this; the lease, not the broker, notices a
-lost worker, so this is longer than any job."""
+"""Redis redelivers an unacknowledged message after this. The lease, not the broker, notices a lost
+worker; a training that takes longer is delivered again, and finds nothing to do."""
 
 POLLING_SECONDS = 0.2
 """How often a worker looks into the folder for messages."""
@@ -30,21 +30,46 @@ class QueueName(StrEnum):
 
     INFERENCE = "inference"
     TRAINING = "training"
+    DATA = "data"
+    """What needs neither a GPU nor the wait behind hours of training: datasets, comparisons,
+    reports."""
 
 
 class TaskName(StrEnum):
     """What a message asks for, as noun.verb."""
 
     CONTOUR_JOB_RUN = "contour_job.run"
+    SHADOW_CONTOUR_RUN = "shadow_contour.run"
+    RUN_TRAIN = "run.train"
+    DATASET_VERSION_INDEX = "dataset_version.index"
+    EDITED_RTSTRUCT_COMPARE = "edited_rtstruct.compare"
+    MODEL_VERSION_CHECK = "model_version.check"
+    REPORT_WRITE = "report.write"
+
+
+QUEUE_OF = {
+    TaskName.CONTOUR_JOB_RUN: QueueName.INFERENCE,
+    TaskName.SHADOW_CONTOUR_RUN: QueueName.INFERENCE,
+    TaskName.RUN_TRAIN: QueueName.TRAINING,
+    TaskName.DATASET_VERSION_INDEX: QueueName.DATA,
+    TaskName.EDITED_RTSTRUCT_COMPARE: QueueName.DATA,
+    TaskName.MODEL_VERSION_CHECK: QueueName.DATA,
+    TaskName.REPORT_WRITE: QueueName.DATA,
+}
+"""Which workers do what."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
     """Run this task on that row."""
 
-    queue: QueueName
     task: TaskName
     resource_id: UUID
+
+    @property
+    def queue(self) -> QueueName:
+        """Where its workers listen."""
+        return QUEUE_OF[self.task]
 
 
 class JobQueue(Protocol):
@@ -107,12 +132,17 @@ class CeleryQueue:
             ) from error
 
 
-def create_celery(broker_url: str, broker_dir: Path) -> "Celery":
+def create_celery(
+    broker_url: str,
+    broker_dir: Path,
+    visibility_timeout_seconds: float = VISIBILITY_TIMEOUT_SECONDS,
+) -> "Celery":
     """Build the Celery application both sides share; it connects on first use.
 
     Args:
         broker_url: redis://... or filesystem://
         broker_dir: folder of the messages when the broker is filesystem://
+        visibility_timeout_seconds: after which Redis delivers an unacknowledged message again
     """
     # Imported late: Celery is half of the API's import time and only sending needs it.
     from celery import Celery  # noqa: PLC0415
@@ -120,7 +150,7 @@ def create_celery(broker_url: str, broker_dir: Path) -> "Celery":
 
     app = Celery("cervicontour", set_as_current=False)
     app.conf.update(
-        **_broker(broker_url, broker_dir),
+        **_broker(broker_url, broker_dir, visibility_timeout_seconds),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # a worker outlives any pause of its broker
         task_queues=[Queue(name.value) for name in QueueName],
@@ -136,7 +166,9 @@ def create_celery(broker_url: str, broker_dir: Path) -> "Celery":
     return app
 
 
-def _broker(broker_url: str, broker_dir: Path) -> dict[str, object]:
+def _broker(
+    broker_url: str, broker_dir: Path, visibility_timeout_seconds: float
+) -> dict[str, object]:
     if broker_url.startswith(FILESYSTEM_SCHEME):
         broker_dir.mkdir(parents=True, exist_ok=True)
         return {
@@ -151,7 +183,7 @@ def _broker(broker_url: str, broker_dir: Path) -> dict[str, object]:
     return {
         "broker_url": broker_url,
         "broker_transport_options": {
-            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            "visibility_timeout": visibility_timeout_seconds,
             "socket_timeout": SOCKET_TIMEOUT_SECONDS,
             "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
             "unacked_restore_throttle": 1,

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """Celery broker; redis:// in production, a folder under data_dir by default."""
     log_level: LogLevel = LogLevel.INFO
     """Least severe log line that is written."""
+    datasets_dir: Annotated[Path, AfterValidator(Path.absolute)] | None = None
+    """Folder below which folders of cases may be registered as datasets, read only; mounted into
+    API and workers at the same place. Without it cases come by upload alone."""
 
     weights_path: Path | None = None
     """Checkpoint that contours (.safetensors, card beside it); the packaged demo without it."""
@@ -97,11 +100,19 @@ class Settings(BaseSettings):
     """A job that takes longer fails as time_limit."""
     job_kill_grace_seconds: PositiveInt = 60
     """After its time limit a job has this long to end by itself before its process is killed."""
+    data_time_limit_seconds: PositiveInt = 6 * 3600
+    """Work on datasets, comparisons and reports that takes longer fails as time_limit."""
+    visibility_timeout_seconds: PositiveInt = 12 * 3600
+    """Redis delivers a message again that was not acknowledged for so long; a training that takes
+    longer is found under way and the message dropped."""
     jobs_per_process: PositiveInt = 100
     """Jobs after which a worker renews its process; bounds what native libraries may leak."""
     retention_seconds: PositiveFloat = 60.0
     """How often a worker looks for files to remove."""
 
+    edited_retention_days: PositiveFloat = 365.0
+    """Edited RTSTRUCTs, and the series they belong to, are removed this long after their upload;
+    what was collected into a dataset by then stays there."""
     result_retention_days: PositiveFloat = 30.0
     """Uploads and results are removed this long after the job ended; rows stay."""
     idempotency_retention_hours: PositiveFloat = 24.0

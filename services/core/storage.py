@@ -1,16 +1,18 @@
 """Where the bytes lie: uploads in work, CT series and results, under keys that identify nobody.
 
-incoming/<uuid>/            being written; belongs to the process that made it
-series/<uuid>/00001.dcm     the files of a CT series
-results/<uuid>/rtstruct.dcm what a contouring job released
+incoming/<uuid>/             being written; belongs to the process that made it
+<kind>/<uuid>/...            published, complete and never changed: see StoredKind
+workspaces/<uuid>/<token>/   of work that outlives its worker, one folder a start
+crops/<uuid>/                what can be made again
 """
 
 import errno
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -22,6 +24,31 @@ from services.core.errors import (
 )
 
 RTSTRUCT_NAME = "rtstruct.dcm"
+"""The file of a contour job's result, a shadow's, and of an edited one."""
+
+
+class StoredKind(StrEnum):
+    """What is kept; the values are folder names."""
+
+    SERIES = "series"
+    """The files of a CT series, 00001.dcm and so on."""
+    RESULTS = "results"
+    """What a contour job released."""
+    SHADOW_RESULTS = "shadow-results"
+    EDITED_RTSTRUCTS = "edited-rtstructs"
+    DATASET_UPLOADS = "dataset-uploads"
+    """Files that were sent to a dataset."""
+    DATASETS = "datasets"
+    """A version of a dataset, in the layout of ml.data.dataset."""
+    RUNS = "runs"
+    """Weights, card and configuration of a run that succeeded."""
+    REPORTS = "reports"
+    MODEL_VERSIONS = "model-versions"
+    """Weights and card of a model version."""
+    WORKSPACES = "workspaces"
+    """Of work that outlives its worker; never published, see workspace()."""
+    CROPS = "crops"
+    """Of a dataset version, by its id; they can be made again."""
 
 
 def slice_name(number: int) -> str:
@@ -36,40 +63,40 @@ class Storage(Protocol):
         """Open a folder to write into; what was not published is gone afterwards."""
         ...
 
-    def publish_series(self, folder: Path, series_id: UUID) -> None:
-        """Make a staged folder the files of a series; files already there stay."""
+    def publish(self, kind: StoredKind, folder: Path, resource_id: UUID) -> None:
+        """Make a folder the files of a resource, in place of any earlier ones."""
         ...
 
-    def publish_result(self, folder: Path, job_id: UUID) -> None:
-        """Make a staged folder the result of a job, in place of any earlier one."""
+    def publish_once(self, kind: StoredKind, folder: Path, resource_id: UUID) -> None:
+        """Make a folder the files of a resource; files already there stay."""
         ...
 
-    def series_folder(self, series_id: UUID) -> Path:
-        """Return the folder of a series; raises StoredFilesMissingError."""
+    def folder(self, kind: StoredKind, resource_id: UUID) -> Path:
+        """Return the folder of a resource; raises StoredFilesMissingError."""
         ...
 
-    def rtstruct_path(self, job_id: UUID) -> Path:
-        """Return the RTSTRUCT of a job; raises StoredFilesMissingError."""
+    def file(self, kind: StoredKind, resource_id: UUID, name: str) -> Path:
+        """Return a file of a resource; raises StoredFilesMissingError."""
         ...
 
-    def delete_series(self, series_id: UUID) -> None:
-        """Remove the files of a series, if any."""
+    def delete(self, kind: StoredKind, resource_id: UUID) -> None:
+        """Remove the files of a resource, if any."""
         ...
 
-    def delete_result(self, job_id: UUID) -> None:
-        """Remove the result of a job, if any."""
+    def list_stored(self, kind: StoredKind, older_than_seconds: float) -> list[UUID]:
+        """List resources with files of at least that age."""
         ...
 
     def sweep_staging(self, older_than_seconds: float) -> int:
         """Remove staged folders that nobody has written to for so long; return how many."""
         ...
 
-    def list_series(self, older_than_seconds: float) -> list[UUID]:
-        """List series folders of at least that age."""
+    def workspace(self, resource_id: UUID, fencing_token: int, *, after: int = 0) -> Path:
+        """Return the folder of one start of a piece of work, with what the start before left."""
         ...
 
-    def list_results(self, older_than_seconds: float) -> list[UUID]:
-        """List result folders of at least that age."""
+    def crops_folder(self, version_id: UUID) -> Path:
+        """Return where crops of a dataset version are kept; they can be made again."""
         ...
 
     def check(self) -> None:
@@ -81,9 +108,8 @@ class FilesystemStorage:
     """Storage in one folder of one filesystem, so that publishing is a rename."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._incoming = root / "incoming"
-        self._series = root / "series"
-        self._results = root / "results"
 
     @contextmanager
     def staging(self) -> Generator[Path]:
@@ -93,68 +119,72 @@ class FilesystemStorage:
             StorageUnavailableError: the folder cannot be made.
         """
         folder = self._incoming / str(uuid4())
-        try:
+        with _disk_errors():
             folder.mkdir(parents=True)
-        except OSError as error:
-            raise storage_error(error) from error
         try:
             yield folder
         finally:
             if folder.exists():
                 shutil.rmtree(folder)
 
-    def publish_series(self, folder: Path, series_id: UUID) -> None:
-        """Make a staged folder the files of a series; files already there stay.
+    def publish(self, kind: StoredKind, folder: Path, resource_id: UUID) -> None:
+        """Make a folder the files of a resource, in place of any earlier ones.
 
-        The caller holds the series' row, so no other process publishes or deletes it meanwhile.
-
-        Raises:
-            StorageUnavailableError: the files cannot be made durable.
-        """
-        if not (self._series / str(series_id)).exists():
-            self._publish(folder, self._series / str(series_id))
-
-    def publish_result(self, folder: Path, job_id: UUID) -> None:
-        """Make a staged folder the result of a job, in place of any earlier one.
-
-        The caller holds the job's row. An earlier result is left by a worker that died between
-        publishing and its commit.
+        The caller holds the resource's row, so no other process publishes or deletes it meanwhile.
+        Earlier files are left by a worker that died between publishing and its commit.
 
         Raises:
             StorageUnavailableError: the files cannot be made durable.
         """
-        self.delete_result(job_id)
-        self._publish(folder, self._results / str(job_id))
+        self.delete(kind, resource_id)
+        target = self._root / kind / str(resource_id)
+        with _disk_errors():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for path in _walk(folder):
+                _sync(path)
+            folder.replace(target)
+            _sync(target.parent)
 
-    def series_folder(self, series_id: UUID) -> Path:
-        """Return the folder of a series.
+    def publish_once(self, kind: StoredKind, folder: Path, resource_id: UUID) -> None:
+        """Make a folder the files of a resource; files already there stay.
+
+        The caller holds the resource's row, as above.
+
+        Raises:
+            StorageUnavailableError: the files cannot be made durable.
+        """
+        if not (self._root / kind / str(resource_id)).exists():
+            self.publish(kind, folder, resource_id)
+
+    def folder(self, kind: StoredKind, resource_id: UUID) -> Path:
+        """Return the folder of a resource.
 
         Raises:
             StoredFilesMissingError: nothing is stored for it.
         """
-        folder = self._series / str(series_id)
+        folder = self._root / kind / str(resource_id)
         if not folder.is_dir():
-            raise StoredFilesMissingError("series", series_id)
+            raise StoredFilesMissingError(kind, resource_id)
         return folder
 
-    def rtstruct_path(self, job_id: UUID) -> Path:
-        """Return the RTSTRUCT of a job.
+    def file(self, kind: StoredKind, resource_id: UUID, name: str) -> Path:
+        """Return a file of a resource.
 
         Raises:
-            StoredFilesMissingError: nothing is stored for it.
+            StoredFilesMissingError: it is not stored.
         """
-        path = self._results / str(job_id) / RTSTRUCT_NAME
+        path = self._root / kind / str(resource_id) / name
         if not path.is_file():
-            raise StoredFilesMissingError("contour job", job_id)
+            raise StoredFilesMissingError(kind, resource_id)
         return path
 
-    def delete_series(self, series_id: UUID) -> None:
-        """Remove the files of a series, if any."""
-        self._delete(self._series / str(series_id))
+    def delete(self, kind: StoredKind, resource_id: UUID) -> None:
+        """Remove the files of a resource, if any."""
+        self._bury(self._root / kind / str(resource_id))
 
-    def delete_result(self, job_id: UUID) -> None:
-        """Remove the result of a job, if any."""
-        self._delete(self._results / str(job_id))
+    def list_stored(self, kind: StoredKind, older_than_seconds: float) -> list[UUID]:
+        """List resources with files of at least that age."""
+        return _resource_ids(_older(self._root / kind, older_than_seconds))
 
     def sweep_staging(self, older_than_seconds: float) -> int:
         """Remove staged folders that nobody has written to for so long; return how many."""
@@ -163,13 +193,41 @@ class FilesystemStorage:
             shutil.rmtree(folder, ignore_errors=True)  # another worker may sweep it at this moment
         return len(stale)
 
-    def list_series(self, older_than_seconds: float) -> list[UUID]:
-        """List series folders of at least that age."""
-        return _resource_ids(_older(self._series, older_than_seconds))
+    def workspace(self, resource_id: UUID, fencing_token: int, *, after: int = 0) -> Path:
+        """Return the folder of one start of a piece of work, with what the start before left.
 
-    def list_results(self, older_than_seconds: float) -> list[UUID]:
-        """List result folders of at least that age."""
-        return _resource_ids(_older(self._results, older_than_seconds))
+        Every start has a folder of its own, so that a worker frozen past its lease cannot write
+        among the files of the next one. They are hard links: replace them, never change them.
+
+        Args:
+            resource_id: of the row that is worked on.
+            fencing_token: of the start.
+            after: starts up to this token left nothing that counts.
+
+        Raises:
+            StorageUnavailableError: the folder cannot be made.
+        """
+        parent = self._root / StoredKind.WORKSPACES / str(resource_id)
+        own = parent / str(fencing_token)
+        with _disk_errors():
+            if own.exists():
+                return own
+            own.parent.mkdir(parents=True, exist_ok=True)
+            earlier = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()]
+            latest = max((token for token in earlier if after < token < fencing_token), default=0)
+            unfinished = parent / f".{fencing_token}.part"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if latest:
+                # a link for every file; what is half written has a name of its own and goes unused
+                shutil.copytree(parent / str(latest), unfinished, copy_function=os.link)
+            else:
+                unfinished.mkdir()
+            unfinished.rename(own)
+        return own
+
+    def crops_folder(self, version_id: UUID) -> Path:
+        """Return where crops of a dataset version are kept; they can be made again."""
+        return self._root / StoredKind.CROPS / str(version_id)
 
     def check(self) -> None:
         """Prove that the storage can be written.
@@ -177,24 +235,10 @@ class FilesystemStorage:
         Raises:
             StorageUnavailableError: a file cannot be made.
         """
-        with self.staging() as folder:
-            try:
-                (folder / "probe").touch()
-            except OSError as error:
-                raise storage_error(error) from error
+        with self.staging() as folder, _disk_errors():
+            (folder / "probe").touch()
 
-    def _publish(self, folder: Path, target: Path) -> None:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for path in folder.iterdir():
-                _sync(path)
-            _sync(folder)
-            folder.replace(target)
-            _sync(target.parent)
-        except OSError as error:
-            raise storage_error(error) from error
-
-    def _delete(self, folder: Path) -> None:
+    def _bury(self, folder: Path) -> None:
         # Renamed first, so that no reader ever sees half a folder; a sweep ends what a crash left.
         grave = self._incoming / str(uuid4())
         try:
@@ -203,6 +247,21 @@ class FilesystemStorage:
         except FileNotFoundError:
             return
         shutil.rmtree(grave)
+
+
+@contextmanager
+def _disk_errors() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield everything in a folder, the folder itself last."""
+    for path in folder.iterdir():
+        yield from _walk(path) if path.is_dir() else (path,)
+    yield folder
 
 
 def _older(parent: Path, seconds: float) -> list[Path]:

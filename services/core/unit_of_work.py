@@ -9,11 +9,20 @@ from sqlalchemy.orm import Session, sessionmaker
 from services.core.database import Now, utc_now
 from services.core.errors import QueueUnavailableError
 from services.core.logging import get_logger
-from services.core.queue import JobQueue, Message, QueueName, TaskName
+from services.core.queue import JobQueue, Message, TaskName
 from services.core.repositories.contour_jobs import ContourJobRepository
+from services.core.repositories.dataset_versions import DatasetVersionRepository
+from services.core.repositories.datasets import DatasetRepository
+from services.core.repositories.edited_rtstructs import EditedRtstructRepository
+from services.core.repositories.experiments import ExperimentRepository
 from services.core.repositories.idempotency import IdempotencyRepository
 from services.core.repositories.leases import LeaseRepository
+from services.core.repositories.model_versions import ModelVersionRepository
+from services.core.repositories.reports import ReportRepository
+from services.core.repositories.reviews import ReviewRepository
+from services.core.repositories.runs import RunRepository
 from services.core.repositories.series import SeriesRepository
+from services.core.repositories.shadow_contours import ShadowContourRepository
 from services.core.repositories.workers import WorkerRepository
 
 log = get_logger(__name__)
@@ -42,6 +51,15 @@ class UnitOfWork:
         self.leases = LeaseRepository(self._session, self._now)
         self.idempotency = IdempotencyRepository(self._session, self._now)
         self.workers = WorkerRepository(self._session, self._now)
+        self.datasets = DatasetRepository(self._session, self._now)
+        self.dataset_versions = DatasetVersionRepository(self._session, self._now)
+        self.experiments = ExperimentRepository(self._session, self._now)
+        self.runs = RunRepository(self._session, self._now)
+        self.reports = ReportRepository(self._session, self._now)
+        self.model_versions = ModelVersionRepository(self._session, self._now)
+        self.shadow_contours = ShadowContourRepository(self._session, self._now)
+        self.reviews = ReviewRepository(self._session, self._now)
+        self.edited_rtstructs = EditedRtstructRepository(self._session, self._now)
         return self
 
     def __exit__(
@@ -53,17 +71,18 @@ class UnitOfWork:
         """Roll back what was not committed."""
         self._session.close()
 
-    def enqueue(self, queue: QueueName, task: TaskName, resource_id: UUID) -> None:
+    def enqueue(self, task: TaskName, resource_id: UUID) -> None:
         """Have a message sent after the commit."""
-        self._messages.append(Message(queue=queue, task=task, resource_id=resource_id))
+        self._messages.append(Message(task=task, resource_id=resource_id))
 
     def commit(self) -> None:
         """Make the transaction durable, then send its messages and note which were taken."""
         self._session.commit()
         messages, self._messages = self._messages, []
-        sent = [message.resource_id for message in messages if self._is_sent(message)]
+        sent = [message for message in messages if self._is_sent(message)]
+        for task in {message.task for message in sent}:
+            self.leases.mark_sent(task, [m.resource_id for m in sent if m.task is task])
         if sent:
-            self.leases.mark_sent(sent)
             self._session.commit()
 
     def _is_sent(self, message: Message) -> bool:

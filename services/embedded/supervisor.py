@@ -1,4 +1,4 @@
-"""The whole service on one machine without servers: SQLite, a folder, three processes."""
+"""The whole service on one machine without servers: SQLite, a folder, a few processes."""
 
 import fcntl
 import os

@@ -10,15 +10,16 @@ from celery import Celery, signals
 
 from services.core.database import create_database_engine, create_sessions
 from services.core.logging import configure_logging, get_logger, log_context
-from services.core.queue import CeleryQueue, QueueName, TaskName, create_celery
+from services.core.queue import QUEUE_OF, CeleryQueue, QueueName, TaskName, create_celery
 from services.core.storage import FilesystemStorage
 from services.core.unit_of_work import UnitOfWork
 from services.core.version import software_version
 from services.worker.context import WorkerContext, WorkerTimes
-from services.worker.contouring import run_contour_job
 from services.worker.housekeeping import Housekeeper
+from services.worker.leased_work import run_leased
 from services.worker.network_cache import NetworkCache
 from services.worker.networks import NetworkLoader, NetworkOptions
+from services.worker.tasks import WORK
 
 if TYPE_CHECKING:
     # Only composition roots read settings; this module is handed them.
@@ -39,7 +40,7 @@ SOFT_SHUTDOWN_SECONDS = 10.0
 
 def create_worker(settings: "Settings", load: NetworkLoader) -> Celery:
     """Build the application that `celery -A` runs; children load their network at their start."""
-    app = create_celery(settings.broker_url.get_secret_value(), settings.broker_dir)
+    app = _celery(settings)
     app.conf.update(
         worker_hijack_root_logger=False,
         worker_proc_alive_timeout=CHILD_START_SECONDS,
@@ -50,16 +51,28 @@ def create_worker(settings: "Settings", load: NetworkLoader) -> Celery:
     process = _Process(settings, load)
     _connect(process, settings.log_level)
 
-    @app.task(
-        name=TaskName.CONTOUR_JOB_RUN.value,
-        soft_time_limit=settings.job_time_limit_seconds,
-        time_limit=settings.job_time_limit_seconds + settings.job_kill_grace_seconds,
-    )
-    def contour_job_run(job_id: str) -> None:
-        with log_context(task=TaskName.CONTOUR_JOB_RUN.value):
-            run_contour_job(process.context, UUID(job_id))
-
+    for task in WORK:
+        _register(app, task, process, _time_limit_seconds(settings, task))
     return app
+
+
+def _register(app: Celery, task: TaskName, process: "_Process", limits: tuple[int, int]) -> None:
+    soft, hard = limits
+
+    @app.task(name=task.value, soft_time_limit=soft, time_limit=hard)
+    def run(resource_id: str) -> None:
+        with log_context(task=task.value):
+            run_leased(process.context, task, UUID(resource_id), WORK[task]())
+
+
+def _time_limit_seconds(settings: "Settings", task: TaskName) -> tuple[int, int]:
+    """Return when a task is asked to end and when it is killed."""
+    if QUEUE_OF[task] is QueueName.TRAINING:
+        return 0, 0  # no limit: a training has its budget instead, and may take days
+    seconds = settings.job_time_limit_seconds
+    if QUEUE_OF[task] is QueueName.DATA:
+        seconds = settings.data_time_limit_seconds
+    return seconds, seconds + settings.job_kill_grace_seconds
 
 
 class _Process:
@@ -115,7 +128,7 @@ def _create_context(
     engine = create_database_engine(settings.database_url.get_secret_value())
     sessions = create_sessions(engine)
     # A Celery of its own: the parent's connections do not survive the fork.
-    queue = CeleryQueue(create_celery(settings.broker_url.get_secret_value(), settings.broker_dir))
+    queue = CeleryQueue(_celery(settings))
     return WorkerContext(
         name=name,
         queues=queues,
@@ -124,7 +137,17 @@ def _create_context(
         networks=NetworkCache(_network_options(settings), load),
         times=_times(settings),
         software_version=software_version(),
+        datasets_dir=settings.datasets_dir,
+        max_attempts=settings.max_attempts,
         unit_of_work=lambda: UnitOfWork(sessions, queue),
+    )
+
+
+def _celery(settings: "Settings") -> Celery:
+    return create_celery(
+        settings.broker_url.get_secret_value(),
+        settings.broker_dir,
+        settings.visibility_timeout_seconds,
     )
 
 
@@ -145,6 +168,7 @@ def _times(settings: "Settings") -> WorkerTimes:
         resend_seconds=settings.resend_seconds,
         retention_seconds=settings.retention_seconds,
         result_retention_days=settings.result_retention_days,
+        edited_retention_days=settings.edited_retention_days,
         idempotency_retention_hours=settings.idempotency_retention_hours,
         stale_upload_hours=settings.stale_upload_hours,
     )

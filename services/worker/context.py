@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -21,6 +22,7 @@ class WorkerTimes:
     resend_seconds: float
     retention_seconds: float
     result_retention_days: float
+    edited_retention_days: float
     idempotency_retention_hours: float
     stale_upload_hours: float
 
@@ -38,5 +40,9 @@ class WorkerContext:
     networks: NetworkCache
     times: WorkerTimes
     software_version: str
+    datasets_dir: Path | None
+    """Where registered folders of cases are mounted."""
+    max_attempts: int
+    """Starts of a row that a worker adds, before it fails."""
     unit_of_work: Callable[[], UnitOfWork]
     """Makes one for every caller and thread."""

@@ -1,30 +1,22 @@
-"""One contouring job from claim to end: the plain function behind the Celery task."""
+"""One contouring job: from the series in storage to a checked RTSTRUCT."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import UUID, uuid4
 
-from celery.exceptions import SoftTimeLimitExceeded
-
-from ml.dicom.errors import DicomError
 from ml.dicom.rtstruct import Provenance, write_rtstruct
 from ml.dicom.rtstruct_check import check_rtstruct
 from ml.dicom.series import SeriesIndex, index_series, list_source_files, read_volume
-from services.core.database import utc_now, wait_for_database
-from services.core.errors import ServiceError
-from services.core.lifecycle import JobErrorCode, JobStage
-from services.core.logging import get_logger, log_context
+from services.core.database import utc_now
+from services.core.lifecycle import JobStage
 from services.core.repositories.leases import Claim
-from services.core.storage import RTSTRUCT_NAME
-from services.core.tables import Json
+from services.core.storage import RTSTRUCT_NAME, StoredKind
+from services.core.tables.leased import Json
 from services.worker.context import WorkerContext
-from services.worker.lease import JobCancelledError, Lease, LeaseLostError
+from services.worker.lease import Lease
+from services.worker.leased_work import finish
 from services.worker.networks import LoadedNetwork, Prediction
-
-log = get_logger(__name__)
 
 PROGRESS_AT_START = {
     JobStage.READING: 0.0,
@@ -35,58 +27,14 @@ PROGRESS_AT_START = {
 """Rough shares of a job on a CPU; the last stage ends at 1."""
 
 
-def run_contour_job(worker: WorkerContext, job_id: UUID) -> None:
-    """Bring a queued job to its end; leave at once when there is nothing to do."""
-    with worker.unit_of_work() as uow:
-        claim = uow.leases.claim(job_id, owner=_owner(worker), seconds=worker.times.lease_seconds)
-        uow.commit()
-    if claim is None:
-        log.info("nothing to do", job_id=str(job_id))
-        return
-    with log_context(
-        correlation_id=claim.correlation_id, job_id=str(job_id), attempt=claim.attempt
-    ):
-        log.info("job started")
-        with Lease(
-            claim,
-            worker.unit_of_work,
-            lease_seconds=worker.times.lease_seconds,
-            heartbeat_seconds=worker.times.heartbeat_seconds,
-        ) as lease:
-            _run(worker, claim, lease)
-
-
-def _run(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
-    try:
-        _contour(worker, claim, lease)
-    except LeaseLostError:
-        log.warning("lease lost; the result is thrown away")
-    except JobCancelledError:
-        with worker.unit_of_work() as uow:
-            uow.leases.cancel(claim)
-            uow.commit()
-        log.info("job cancelled")
-    except DicomError as error:
-        context: Json = {
-            "sop_instance_uids": list(error.sop_instance_uids),
-            "file_names": list(error.file_names),
-            **error.facts,
-        }
-        _fail(worker, claim, code=error.code, detail=error.message, context=context)
-    except ServiceError as error:
-        _fail(worker, claim, code=error.code, detail=error.message, context=error.context)
-    except SoftTimeLimitExceeded:
-        _fail(worker, claim, code=JobErrorCode.TIME_LIMIT, detail="the job took too long")
-    except Exception as error:
-        log.exception("job broke")
-        detail = f"an unexpected {type(error).__name__}; the log tells more"
-        _fail(worker, claim, code=JobErrorCode.INTERNAL_ERROR, detail=detail)
-
-
-def _contour(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
+def contour_job(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
+    """Contour the series of a job and release the checked RTSTRUCT."""
     clock = _StageClock(lease)
+    with worker.unit_of_work() as uow:
+        series_id = uow.contour_jobs.get(claim.resource_id).series_id
     with clock.stage(JobStage.READING) as report:
-        series = index_series(list_source_files(worker.storage.series_folder(claim.series_id)))
+        folder = worker.storage.folder(StoredKind.SERIES, series_id)
+        series = index_series(list_source_files(folder))
         volume = read_volume(series, report)
     with clock.stage(JobStage.CONTOURING) as report:
         network = worker.networks.get()
@@ -103,7 +51,11 @@ def _contour(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
             "seconds": clock.seconds
             | {f"contouring_{step}": round(took, 3) for step, took in prediction.seconds.items()}
         }
-        _release(worker, claim, folder, outcome)
+        finish(worker, claim, outcome, lambda _: _publish(worker, claim, folder))
+
+
+def _publish(worker: WorkerContext, claim: Claim, folder: Path) -> None:
+    worker.storage.publish(StoredKind.RESULTS, folder, claim.resource_id)
 
 
 def _write(
@@ -145,31 +97,6 @@ def _outcome(worker: WorkerContext, network: LoadedNetwork, prediction: Predicti
         "weights_sha256": network.weights_sha256,
         "software_version": worker.software_version,
     }
-
-
-def _release(worker: WorkerContext, claim: Claim, folder: Path, outcome: Json) -> None:
-    wait_for_database(worker.engine, worker.times.lease_seconds)
-    with worker.unit_of_work() as uow:
-        # The row is locked from here to the commit: nobody else can publish for this job.
-        if not uow.leases.succeed(claim, outcome):
-            raise LeaseLostError
-        worker.storage.publish_result(folder, claim.job_id)
-        uow.commit()
-    log.info("job succeeded", seconds=outcome["seconds"])
-
-
-def _fail(
-    worker: WorkerContext, claim: Claim, *, code: str, detail: str, context: Json | None = None
-) -> None:
-    wait_for_database(worker.engine, worker.times.lease_seconds)
-    with worker.unit_of_work() as uow:
-        counted = uow.leases.fail(claim, code=str(code), detail=detail, context=context or {})
-        uow.commit()
-    log.warning("job failed", code=str(code), counted=counted)
-
-
-def _owner(worker: WorkerContext) -> str:
-    return f"{worker.name}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 class _StageClock:

@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.core.database import utc_now
 from services.core.errors import ServiceError
 from services.core.logging import get_logger
-from services.core.queue import QueueName, TaskName
-from services.core.storage import Storage
-from services.core.tables import WorkerHeartbeat
+from services.core.queue import TaskName
+from services.core.storage import Storage, StoredKind
+from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext
 
@@ -90,27 +90,29 @@ def report_worker(worker: WorkerContext) -> None:
 
 def take_over_lost_jobs(uow: UnitOfWork) -> None:
     """Queue the jobs of silent workers again, or end those that have no attempt left."""
-    with uow:
-        reaped = uow.leases.reap()
-        uow.commit()
-    for outcome, job_ids in (
-        ("queued again", reaped.requeued),
-        ("failed", reaped.failed),
-        ("cancelled", reaped.cancelled),
-    ):
-        for job_id in job_ids:
-            log.warning("worker lost", job_id=str(job_id), outcome=outcome)
+    for task in TaskName:
+        with uow:
+            reaped = uow.leases.reap(task)
+            uow.commit()
+        for outcome, job_ids in (
+            ("queued again", reaped.requeued),
+            ("failed", reaped.failed),
+            ("cancelled", reaped.cancelled),
+        ):
+            for job_id in job_ids:
+                log.warning("worker lost", task=task, job_id=str(job_id), outcome=outcome)
 
 
 def send_again(uow: UnitOfWork, *, resend_seconds: float) -> None:
     """Send the messages of queued jobs that were never sent or may have been lost."""
-    with uow:
-        due = uow.leases.due_for_sending(resend_seconds=resend_seconds)
-        for job_id in due:
-            uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job_id)
-        uow.commit()
-    if due:
-        log.info("messages sent again", count=len(due))
+    for task in TaskName:
+        with uow:
+            due = uow.leases.due_for_sending(task, resend_seconds=resend_seconds)
+            for job_id in due:
+                uow.enqueue(task, job_id)
+            uow.commit()
+        if due:
+            log.info("messages sent again", task=task, count=len(due))
 
 
 def clear_up(worker: WorkerContext) -> None:
@@ -133,7 +135,7 @@ def purge_results(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> Non
     for job_id in due:
         with uow:
             if uow.contour_jobs.purge(job_id):
-                storage.delete_result(job_id)
+                storage.delete(StoredKind.RESULTS, job_id)
                 uow.commit()
 
 
@@ -144,21 +146,21 @@ def purge_series(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None
     for series_id in due:
         with uow:
             if uow.series.purge(series_id):
-                storage.delete_series(series_id)
+                storage.delete(StoredKind.SERIES, series_id)
                 uow.commit()
 
 
 def remove_orphans(uow: UnitOfWork, storage: Storage, older_than_seconds: float) -> None:
     """Remove staged, series and result folders of that age that no row refers to."""
     staged = storage.sweep_staging(older_than_seconds)
-    series_ids = storage.list_series(older_than_seconds)
-    job_ids = storage.list_results(older_than_seconds)
+    series_ids = storage.list_stored(StoredKind.SERIES, older_than_seconds)
+    job_ids = storage.list_stored(StoredKind.RESULTS, older_than_seconds)
     with uow:
         series_ids = sorted(set(series_ids) - uow.series.stored_among(series_ids))
         job_ids = sorted(set(job_ids) - uow.contour_jobs.with_result_among(job_ids))
     for series_id in series_ids:
-        storage.delete_series(series_id)
+        storage.delete(StoredKind.SERIES, series_id)
     for job_id in job_ids:
-        storage.delete_result(job_id)
+        storage.delete(StoredKind.RESULTS, job_id)
     if staged or series_ids or job_ids:
         log.warning("orphans removed", staged=staged, series=len(series_ids), results=len(job_ids))

@@ -6,7 +6,9 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
+from services.core.queue import TaskName
 from services.core.repositories.leases import Claim
+from services.core.storage import StoredKind
 from services.core.unit_of_work import UnitOfWork
 from tests.fakes import FakeJobQueue
 
@@ -45,12 +47,12 @@ def finish_job(api: Api) -> Claim:
     job_id = api.queue.resource_ids[-1]
     storage = api.app.state.dependencies.storage
     with api.unit_of_work() as uow:
-        claim = uow.leases.claim(job_id, owner="worker", seconds=60)
+        claim = uow.leases.claim(TaskName.CONTOUR_JOB_RUN, job_id, owner="worker", seconds=60)
         assert claim is not None
         with storage.staging() as folder:
             (folder / "result").mkdir()
             (folder / "result" / "rtstruct.dcm").write_bytes(b"RTSTRUCT")
-            storage.publish_result(folder / "result", job_id)
+            storage.publish(StoredKind.RESULTS, folder / "result", job_id)
         outcome = {"volumes_ml": {"Bladder": 1.5}, "warnings": [], "model_version": "demo"}
         assert uow.leases.succeed(claim, outcome)
         uow.commit()

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from services.core.tables import ContourJob, Series
+from services.core.tables.contouring import ContourJob, Series
 from services.core.unit_of_work import UnitOfWork
 
 

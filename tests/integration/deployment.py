@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from services.core.database import create_database_engine, create_sessions
 from services.core.lifecycle import JobState
 from services.core.queue import CeleryQueue, JobQueue, QueueName, TaskName, create_celery
-from services.core.storage import FilesystemStorage, slice_name
-from services.core.tables import ContourJob, WorkerHeartbeat
+from services.core.storage import FilesystemStorage, StoredKind, slice_name
+from services.core.tables.contouring import ContourJob
+from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
 from services.embedded.children import Child
 from services.embedded.supervisor import worker_command
@@ -127,7 +128,7 @@ class Deployment:
                 slice_bytes = encode(make_slice(number, SIZE))
                 (folder / slice_name(number)).write_bytes(slice_bytes)
             series, _ = uow.series.get_or_create(make_series())
-            self.storage.publish_series(folder, series.id)
+            self.storage.publish_once(StoredKind.SERIES, folder, series.id)
             job = uow.contour_jobs.add(
                 series.id, correlation_id=f"request-{uuid4().hex[:8]}", max_attempts=max_attempts
             )
@@ -136,7 +137,7 @@ class Deployment:
             if poison:
                 self.gate.poison(job.id)
             if send:
-                uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+                uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
             uow.commit()
         return job.id
 

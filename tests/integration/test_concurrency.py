@@ -6,6 +6,7 @@ import pytest
 
 from services.core.database import create_database_engine, create_sessions
 from services.core.migrations import upgrade_database
+from services.core.queue import TaskName
 from services.core.unit_of_work import UnitOfWork
 from tests.factories.rows import add_job, make_series
 from tests.fakes import FakeJobQueue
@@ -34,7 +35,12 @@ def test_every_job_is_claimed_once(unit_of_work: Callable[[], UnitOfWork]) -> No
         claimed = []
         for job_id in jobs if worker % 2 else reversed(jobs):
             with unit_of_work() as uow:
-                if uow.leases.claim(job_id, owner=str(worker), seconds=60) is not None:
+                if (
+                    uow.leases.claim(
+                        TaskName.CONTOUR_JOB_RUN, job_id, owner=str(worker), seconds=60
+                    )
+                    is not None
+                ):
                     claimed.append(job_id)
                 uow.commit()
         return claimed

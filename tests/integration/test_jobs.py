@@ -8,6 +8,7 @@ import pytest
 from services.core.errors import StoredFilesMissingError
 from services.core.lifecycle import JobErrorCode, JobState
 from services.core.queue import Message, QueueName, TaskName
+from services.core.storage import RTSTRUCT_NAME, StoredKind
 from tests.integration.deployment import SLICES, Deployment
 
 
@@ -20,9 +21,7 @@ def _worker(deployment: Deployment):
 
 def ring_twice(deployment: Deployment, job_id: UUID, times: int) -> None:
     for _ in range(times):
-        deployment.queue.send(
-            Message(queue=QueueName.INFERENCE, task=TaskName.CONTOUR_JOB_RUN, resource_id=job_id)
-        )
+        deployment.queue.send(Message(task=TaskName.CONTOUR_JOB_RUN, resource_id=job_id))
 
 
 def test_a_job_ends_in_an_rtstruct_and_its_facts(deployment: Deployment) -> None:
@@ -37,7 +36,7 @@ def test_a_job_ends_in_an_rtstruct_and_its_facts(deployment: Deployment) -> None
     assert job.weights_sha256 == "0" * 64
     assert job.seconds is not None
     assert {"reading", "contouring", "contouring_network", "writing", "total"} <= job.seconds.keys()
-    rtstruct = pydicom.dcmread(deployment.storage.rtstruct_path(job_id))
+    rtstruct = pydicom.dcmread(deployment.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME))
     assert rtstruct.Modality == "RTSTRUCT"
     assert {len(roi.ContourSequence) for roi in rtstruct.ROIContourSequence} == {SLICES}
 
@@ -95,7 +94,7 @@ def test_a_running_job_can_be_cancelled(deployment: Deployment) -> None:
 
     deployment.wait_for(job_id, JobState.CANCELLED)
     with pytest.raises(StoredFilesMissingError):
-        deployment.storage.rtstruct_path(job_id)
+        deployment.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
 
 
 def test_a_queued_job_that_was_cancelled_never_starts(deployment: Deployment) -> None:
@@ -135,10 +134,10 @@ def test_a_series_that_cannot_be_read_fails_with_its_code(deployment: Deployment
     first = deployment.post_job(hold=True)
     deployment.wait_for_start(first)
     broken, missing = deployment.post_job(), deployment.post_job()
-    folder = deployment.storage.series_folder(deployment.job(broken).series_id)
+    folder = deployment.storage.folder(StoredKind.SERIES, deployment.job(broken).series_id)
     (folder / "00002.dcm").unlink()
     (folder / "00003.dcm").unlink()
-    deployment.storage.delete_series(deployment.job(missing).series_id)
+    deployment.storage.delete(StoredKind.SERIES, deployment.job(missing).series_id)
     deployment.gate.release(first)
 
     failed = deployment.wait_for(broken, JobState.FAILED)

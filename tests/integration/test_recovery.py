@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.core.lifecycle import JobErrorCode, JobState
+from services.core.storage import RTSTRUCT_NAME, StoredKind
 from services.embedded.children import Child
 from tests.integration.deployment import Deployment, Mode, wait_until
 from tests.integration.servers import Servers
@@ -40,7 +41,7 @@ def test_a_job_whose_worker_was_killed_succeeds_once(deployment: Deployment) -> 
     job = deployment.wait_for(job_id, JobState.SUCCEEDED)
     assert job.attempt == 2
     assert len(deployment.gate.processes_of(job_id)) == 2
-    assert deployment.storage.rtstruct_path(job_id).is_file()
+    assert deployment.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME).is_file()
 
 
 def test_a_worker_frozen_past_its_lease_changes_nothing(deployment: Deployment) -> None:
@@ -51,7 +52,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing(deployment: Deployment) 
     deployment.gate.release(job_id)
     deployment.start_worker("second")
     job = deployment.wait_for(job_id, JobState.SUCCEEDED)
-    result = deployment.storage.rtstruct_path(job_id).read_bytes()
+    result = deployment.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME).read_bytes()
 
     go_on(frozen)
     log = deployment.root / "worker-frozen.log"
@@ -59,7 +60,7 @@ def test_a_worker_frozen_past_its_lease_changes_nothing(deployment: Deployment) 
 
     later = deployment.job(job_id)
     assert (later.attempt, later.finished_at) == (2, job.finished_at)
-    assert deployment.storage.rtstruct_path(job_id).read_bytes() == result
+    assert deployment.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME).read_bytes() == result
 
 
 def test_a_worker_asked_to_stop_ends_its_job_and_signs_off(deployment: Deployment) -> None:

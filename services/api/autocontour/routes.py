@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends, Response
 
 from services.api.autocontour.schemas import AutocontourResponse
 from services.api.autocontour.service import AutocontourService
-from services.api.contour_jobs.routes import JobRequestDep
-from services.api.dependencies import DependenciesDep
+from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.problems import ROW_CODES, STORAGE_CODES, UPLOAD_CODES, problem_responses
 from services.api.uploads.http import UPLOAD_REQUEST_BODY, UploadBody
 from services.api.uploads.stream import received_upload
@@ -37,7 +36,7 @@ ServiceDep = Annotated[AutocontourService, Depends(_service)]
 async def post_autocontour(
     body: UploadBody,
     dependencies: DependenciesDep,
-    request: JobRequestDep,
+    request: WorkRequestDep,
     service: ServiceDep,
     response: Response,
 ) -> AutocontourResponse:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from services.api.contour_jobs.service import (
     ContourJobService,
-    JobRequest,
     WatchedJob,
     queue_job,
 )
-from services.api.idempotency import KeyedRoute, RequestKey
+from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest
 from services.api.series.service import PostedSeries, add_series, check_upload, publish_series
 from services.api.uploads.stream import Upload
 from services.core.storage import Storage
@@ -32,7 +31,7 @@ class AutocontourService:
         self._storage = storage
         self._jobs = ContourJobService(new_unit_of_work, storage)
 
-    def post(self, upload: Upload, request: JobRequest) -> Autocontouring:
+    def post(self, upload: Upload, request: WorkRequest) -> Autocontouring:
         """Store the upload and queue its job, or return what the same keyed request made.
 
         Raises:

@@ -12,8 +12,8 @@ from services.api.contour_jobs.schemas import (
     ContourJobRequest,
     ContourJobResponse,
 )
-from services.api.contour_jobs.service import ContourJobService, JobRequest
-from services.api.dependencies import CorrelationId, DependenciesDep, IdempotencyKey
+from services.api.contour_jobs.service import ContourJobService
+from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
 from services.core.lifecycle import JobState
@@ -27,20 +27,7 @@ def _service(dependencies: DependenciesDep) -> ContourJobService:
     return ContourJobService(dependencies.new_unit_of_work, dependencies.storage)
 
 
-def _job_request(
-    dependencies: DependenciesDep,
-    correlation_id: CorrelationId,
-    idempotency_key: IdempotencyKey = None,
-) -> JobRequest:
-    return JobRequest(
-        correlation_id=correlation_id,
-        max_attempts=dependencies.max_attempts,
-        idempotency_key=idempotency_key,
-    )
-
-
 ServiceDep = Annotated[ContourJobService, Depends(_service)]
-JobRequestDep = Annotated[JobRequest, Depends(_job_request)]
 
 
 @router.post(
@@ -53,7 +40,7 @@ JobRequestDep = Annotated[JobRequest, Depends(_job_request)]
     ),
 )
 def post_contour_job(
-    body: ContourJobRequest, request: JobRequestDep, service: ServiceDep, response: Response
+    body: ContourJobRequest, request: WorkRequestDep, service: ServiceDep, response: Response
 ) -> ContourJobResponse:
     """Queue a job. Poll Location until `state` is succeeded, failed or cancelled."""
     watched = service.post(body.series_id, request)

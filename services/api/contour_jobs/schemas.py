@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.api.contour_jobs.service import WatchedJob
-from services.core.lifecycle import JobStage, JobState
+from services.api.work import WorkResponse, work_values
+from services.core.lifecycle import JobState
 
 _EXAMPLE: JsonDict = {
     "id": "2b9f5c64-3f9e-4a53-9c7e-0f6f2a4b8d11",
@@ -36,6 +37,8 @@ _EXAMPLE: JsonDict = {
     ],
     "error": None,
     "model_version": "resaunet-demo",
+    "model_version_id": None,
+    "settings": {"device": "cuda", "batch_size": 8, "thread_count": None},
     "weights_sha256": "9f2b5d0b3f7c5b1d2e8c3a4f6b7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9",
     "software_version": "0.1.0",
     "correlation_id": "0f8fad5bd9cb469fa16570867728950e",
@@ -59,14 +62,6 @@ class ContourJobRequest(BaseModel):
     series_id: UUID
 
 
-class JobErrorResponse(BaseModel):
-    """Why a job failed."""
-
-    code: str = Field(description="Stable; a code of the CT checks or of the worker.")
-    detail: str | None
-    context: dict[str, Any] | None  # Any: nested json values
-
-
 class JobWarningResponse(BaseModel):
     """Something a clinician should look at."""
 
@@ -85,7 +80,7 @@ class ContourJobLinks(BaseModel):
     cancel: str | None = Field(description="Null once the job ended.")
 
 
-class ContourJobResponse(BaseModel):
+class ContourJobResponse(WorkResponse):
     """A contouring job."""
 
     model_config = ConfigDict(
@@ -93,27 +88,17 @@ class ContourJobResponse(BaseModel):
         protected_namespaces=(),  # model_version is the domain's word, not pydantic's
     )
 
-    id: UUID
     series_id: UUID
-    state: JobState
-    stage: JobStage
-    progress: float = Field(description="From 0 to 1 over the whole job.")
     queue_position: int | None = Field(description="Queued jobs before it; null once it started.")
-    cancel_requested: bool
-    attempt: int = Field(description="Starts so far.")
-    max_attempts: int
-    created_at: dt.datetime
-    started_at: dt.datetime | None = Field(description="Of the latest start.")
-    finished_at: dt.datetime | None
     purged_at: dt.datetime | None = Field(description="When its result was removed.")
     seconds: dict[str, float] | None = Field(description="By stage of the work.")
     volumes_ml: dict[str, float] | None = Field(description="By structure.")
     warnings: list[JobWarningResponse]
-    error: JobErrorResponse | None
     model_version: str | None
+    model_version_id: UUID | None = Field(description="Null for packaged or configured weights.")
     weights_sha256: str | None
+    settings: dict[str, Any] | None = Field(description="What the network ran on.")  # Any: json
     software_version: str | None
-    correlation_id: str = Field(description="Of the request that made the job.")
     links: ContourJobLinks
 
     @classmethod
@@ -129,17 +114,12 @@ class ContourJobPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
-_COMPUTED = {"queue_position", "warnings", "error", "links"}
+_COMPUTED = WorkResponse.model_fields.keys() | {"queue_position", "warnings", "links"}
 
 
 def job_values(watched: WatchedJob) -> dict[str, Any]:  # Any: fields of many types
     """Return the fields that every view of a job shows."""
     job = watched.job
-    error = None
-    if job.error_code is not None:
-        error = JobErrorResponse(
-            code=job.error_code, detail=job.error_detail, context=job.error_context
-        )
     path = f"/v1/contour-jobs/{job.id}"
     has_result = job.state is JobState.SUCCEEDED and job.purged_at is None
     links = ContourJobLinks(
@@ -149,9 +129,10 @@ def job_values(watched: WatchedJob) -> dict[str, Any]:  # Any: fields of many ty
         cancel=None if job.state.is_terminal else f"{path}/cancel",
     )
     columns = ContourJobResponse.model_fields.keys() - _COMPUTED
-    return {name: getattr(job, name) for name in columns} | {
+    return {
+        **work_values(job),
+        **{name: getattr(job, name) for name in columns},
         "queue_position": watched.queue_position,
         "warnings": job.warnings,
-        "error": error,
         "links": links,
     }

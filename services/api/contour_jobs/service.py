@@ -13,22 +13,13 @@ from services.api.contour_jobs.errors import (
     ResultPurgedError,
     SeriesPurgedError,
 )
-from services.api.idempotency import KeyedRoute, RequestKey, text_sha256
+from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
 from services.core.lifecycle import JobState
-from services.core.queue import QueueName, TaskName
+from services.core.queue import TaskName
 from services.core.repositories.paging import PageCursor
-from services.core.storage import Storage
-from services.core.tables import ContourJob
+from services.core.storage import RTSTRUCT_NAME, Storage, StoredKind
+from services.core.tables.contouring import ContourJob
 from services.core.unit_of_work import UnitOfWork
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobRequest:
-    """Who asks for a job, and how often it may start."""
-
-    correlation_id: str
-    max_attempts: int
-    idempotency_key: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +46,7 @@ class ContourJobService:
         self._new_unit_of_work = new_unit_of_work
         self._storage = storage
 
-    def post(self, series_id: UUID, request: JobRequest) -> WatchedJob:
+    def post(self, series_id: UUID, request: WorkRequest) -> WatchedJob:
         """Queue a job, or return the one that the same keyed request made before.
 
         Raises:
@@ -130,12 +121,12 @@ class ContourJobService:
             raise JobNotFinishedError(job_id, job.state.value)
         if job.purged_at is not None:
             raise ResultPurgedError(job_id)
-        path = self._storage.rtstruct_path(job_id)
+        path = self._storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
         with path.open("rb") as file:
             return Rtstruct(path=path, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def queue_job(uow: UnitOfWork, series_id: UUID, request: JobRequest) -> ContourJob:
+def queue_job(uow: UnitOfWork, series_id: UUID, request: WorkRequest) -> ContourJob:
     """Bring a job into the open transaction, with the message that its commit sends.
 
     Raises:
@@ -147,7 +138,7 @@ def queue_job(uow: UnitOfWork, series_id: UUID, request: JobRequest) -> ContourJ
     job = uow.contour_jobs.add(
         series_id, correlation_id=request.correlation_id, max_attempts=request.max_attempts
     )
-    uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+    uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
     return job
 
 

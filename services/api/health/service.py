@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.api.dependencies import Dependencies
 from services.core.errors import ServiceError
 from services.core.queue import QueueName
-from services.core.tables import WorkerHeartbeat
+from services.core.tables.operations import WorkerHeartbeat
 
 CHECK_TIMEOUT_SECONDS = 4.0
 """Longer than a frozen broker takes to be noticed (3 s), shorter than a probe waits."""

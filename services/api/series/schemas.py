@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.api.series.service import PostedSeries
-from services.core.tables import Series
+from services.core.tables.contouring import Series
 
 _EXAMPLE: JsonDict = {
     "id": "7d7b3f86-5f0a-4a1c-a3c3-6a6b0b6f9f10",

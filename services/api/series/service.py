@@ -12,8 +12,8 @@ from services.api.series.errors import SeriesInUseError
 from services.api.uploads.stream import Upload
 from services.core.lifecycle import ACTIVE_STATES
 from services.core.repositories.paging import PageCursor
-from services.core.storage import Storage, slice_name
-from services.core.tables import Series
+from services.core.storage import Storage, StoredKind, slice_name
+from services.core.tables.contouring import Series
 from services.core.unit_of_work import UnitOfWork
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ class SeriesService:
             while jobs := uow.contour_jobs.page(100, after, series_id=series_id):
                 for job in jobs:
                     if uow.contour_jobs.purge(job.id):
-                        self._storage.delete_result(job.id)
+                        self._storage.delete(StoredKind.RESULTS, job.id)
                 after = PageCursor(created_at=jobs[-1].created_at, id=jobs[-1].id)
             if uow.series.purge(series_id):
-                self._storage.delete_series(series_id)
+                self._storage.delete(StoredKind.SERIES, series_id)
             uow.commit()
 
 
@@ -159,4 +159,4 @@ def publish_series(storage: Storage, checked: CheckedSeries, posted: PostedSerie
     Where that commit fails, files without a row are left, which housekeeping removes.
     """
     if posted.is_new:
-        storage.publish_series(checked.folder, posted.series.id)
+        storage.publish_once(StoredKind.SERIES, checked.folder, posted.series.id)

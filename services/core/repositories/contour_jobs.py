@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from services.core.database import Now
 from services.core.errors import ContourJobNotFoundError, IllegalTransitionError
-from services.core.lifecycle import TERMINAL_STATES, JobStage, JobState, is_legal
+from services.core.lifecycle import TERMINAL_STATES, JobState, is_legal
+from services.core.queue import TaskName
+from services.core.repositories.leases import LeaseRepository
 from services.core.repositories.paging import PageCursor, page_of
-from services.core.tables import ContourJob
+from services.core.tables.contouring import ContourJob
 
 
 class ContourJobRepository:
@@ -66,17 +68,8 @@ class ContourJobRepository:
 
     def queue_positions(self, jobs: Sequence[ContourJob]) -> dict[UUID, int]:
         """Return, by id, how many queued jobs run before each of these that is queued."""
-        queued = [job.id for job in jobs if job.state is JobState.QUEUED]
-        if not queued:
-            return {}
-        in_turn = sa.func.row_number().over(order_by=(ContourJob.created_at, ContourJob.id))
-        ranked = (
-            sa.select(ContourJob.id, (in_turn - 1).label("position"))
-            .where(ContourJob.state == JobState.QUEUED)
-            .subquery()
-        )
-        rows = self._session.execute(sa.select(ranked).where(ranked.c.id.in_(queued)))
-        return {row.id: row.position for row in rows}
+        leases = LeaseRepository(self._session, self._now)
+        return leases.queue_positions(TaskName.CONTOUR_JOB_RUN, jobs)
 
     def count_by_state(self) -> dict[JobState, int]:
         """Count the jobs in every state that has any."""
@@ -92,15 +85,7 @@ class ContourJobRepository:
             ContourJobNotFoundError: no row has the id.
             IllegalTransitionError: the job succeeded or failed before.
         """
-        at_once = self._update(
-            job_id,
-            JobState.QUEUED,
-            state=JobState.CANCELLED,
-            stage=JobStage.DONE,
-            finished_at=self._now(),
-        )
-        if not at_once:
-            self._update(job_id, JobState.RUNNING, cancel_requested=True)
+        LeaseRepository(self._session, self._now).request_cancel(TaskName.CONTOUR_JOB_RUN, job_id)
         job = self.get(job_id)
         if job.state is not JobState.CANCELLED and not is_legal(job.state, JobState.CANCELLED):
             raise IllegalTransitionError(job_id, job.state, JobState.CANCELLED)
@@ -145,13 +130,3 @@ class ContourJobRepository:
                 )
             )
         )
-
-    def _update(self, job_id: UUID, source: JobState, **values: object) -> bool:
-        updated = self._session.execute(
-            sa.update(ContourJob)
-            .where(ContourJob.id == job_id, ContourJob.state == source)
-            .values(**values)
-            .returning(ContourJob.id)
-            .execution_options(synchronize_session=False)
-        )
-        return updated.first() is not None

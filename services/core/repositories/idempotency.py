@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.core.database import Now
 from services.core.errors import IdempotencyKeyReusedError
-from services.core.tables import IdempotencyRecord
+from services.core.tables.operations import IdempotencyRecord
 
 
 class IdempotencyRepository:

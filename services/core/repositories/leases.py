@@ -1,10 +1,11 @@
-"""Every statement about who works on a contouring job: claim, heartbeat, end, recovery.
+"""Every statement about who works on a row: claim, heartbeat, end, recovery.
 
-A start of a job holds a lease and a fencing token. Every later statement of that start names
+A start of the work holds a lease and a fencing token. Every later statement of that start names
 the token, so a worker that was frozen past its lease changes nothing any more.
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -14,19 +15,41 @@ from sqlalchemy.orm import Session
 
 from services.core.database import Now
 from services.core.lifecycle import JobErrorCode, JobStage, JobState
-from services.core.tables import ContourJob, Json
+from services.core.queue import TaskName
+from services.core.tables.contouring import ContourJob
+from services.core.tables.datasets import DatasetVersion
+from services.core.tables.experiments import Report, Run
+from services.core.tables.leased import Json, Leased
+from services.core.tables.model_versions import ModelVersion, ShadowContour
+from services.core.tables.reviews import EditedRtstruct
 
 RESEND_WINDOW = 20
-"""Only the oldest queued jobs are sent again: a long queue must not fill with repeated messages,
+"""Only the oldest queued rows are sent again: a long queue must not fill with repeated messages,
 and what stands behind them is not due yet anyway."""
+
+RESEND_GROWTH = 0.1
+"""A message is sent again once the last one has this share of the row's age then. A row that waits
+for a day behind trainings costs some seventy messages, not one a minute."""
+
+
+TABLE_OF: dict[TaskName, type[Leased]] = {
+    TaskName.CONTOUR_JOB_RUN: ContourJob,
+    TaskName.SHADOW_CONTOUR_RUN: ShadowContour,
+    TaskName.RUN_TRAIN: Run,
+    TaskName.DATASET_VERSION_INDEX: DatasetVersion,
+    TaskName.EDITED_RTSTRUCT_COMPARE: EditedRtstruct,
+    TaskName.MODEL_VERSION_CHECK: ModelVersion,
+    TaskName.REPORT_WRITE: Report,
+}
+"""Whose rows a task works on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """One start of a job by one worker."""
+    """One start of the work on a row by one worker."""
 
-    job_id: UUID
-    series_id: UUID
+    task: TaskName
+    resource_id: UUID
     correlation_id: str
     attempt: int
     fencing_token: int
@@ -42,7 +65,7 @@ class LeaseAnswer(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reaped:
-    """What became of the jobs whose worker fell silent."""
+    """What became of the rows whose worker fell silent."""
 
     requeued: tuple[UUID, ...]
     failed: tuple[UUID, ...]
@@ -50,39 +73,37 @@ class Reaped:
 
 
 class LeaseRepository:
-    """Work on contouring jobs."""
+    """Work on rows, whatever it is."""
 
     def __init__(self, session: Session, now: Now) -> None:
         self._session = session
         self._now = now
 
-    def claim(self, job_id: UUID, *, owner: str, seconds: float) -> Claim | None:
-        """Start a queued job under a new fencing token; None when there is nothing to start."""
+    def claim(
+        self, task: TaskName, resource_id: UUID, *, owner: str, seconds: float
+    ) -> Claim | None:
+        """Start a queued row under a new fencing token; None when there is nothing to start."""
+        table = TABLE_OF[task]
         row = self._session.execute(
-            sa.update(ContourJob)
-            .where(ContourJob.id == job_id, ContourJob.state == JobState.QUEUED)
+            sa.update(table)
+            .where(table.id == resource_id, table.state == JobState.QUEUED)
             .values(
                 state=JobState.RUNNING,
                 stage=JobStage.READING,
                 progress=0.0,
-                attempt=ContourJob.attempt + 1,
-                fencing_token=ContourJob.fencing_token + 1,
+                attempt=table.attempt + 1,
+                fencing_token=table.fencing_token + 1,
                 lease_owner=owner,
                 lease_until=self._now() + dt.timedelta(seconds=seconds),
                 started_at=self._now(),
             )
-            .returning(
-                ContourJob.series_id,
-                ContourJob.correlation_id,
-                ContourJob.attempt,
-                ContourJob.fencing_token,
-            )
+            .returning(table.correlation_id, table.attempt, table.fencing_token)
         ).one_or_none()
         if row is None:
             return None
         return Claim(
-            job_id=job_id,
-            series_id=row.series_id,
+            task=task,
+            resource_id=resource_id,
             correlation_id=row.correlation_id,
             attempt=row.attempt,
             fencing_token=row.fencing_token,
@@ -99,44 +120,68 @@ class LeaseRepository:
                 stage=stage,
                 progress=progress,
             )
-            .returning(ContourJob.cancel_requested)
+            .returning(TABLE_OF[claim.task].cancel_requested)
         ).scalar_one_or_none()
         if cancel_requested is None:
             return LeaseAnswer.LOST
         return LeaseAnswer.CANCEL_REQUESTED if cancel_requested else LeaseAnswer.HELD
 
+    def hold(self, claim: Claim) -> bool:
+        """Lock the row for this transaction; False if the lease was lost.
+
+        What is written beside the row in this transaction is then written by its holder alone.
+        """
+        table = TABLE_OF[claim.task]
+        locked = self._update_of(claim).values(fencing_token=table.fencing_token)
+        return self._session.execute(locked.returning(table.id)).first() is not None
+
     def succeed(self, claim: Claim, outcome: Json) -> bool:
-        """End a job as SUCCEEDED with the columns of its outcome; False if the lease was lost.
+        """End a row as SUCCEEDED with the columns of its outcome; False if the lease was lost.
 
         The row stays locked until the transaction ends: publish the result before the commit.
         """
         return self._end(claim, JobState.SUCCEEDED, progress=1.0, **outcome)
 
     def fail(self, claim: Claim, *, code: str, detail: str, context: Json) -> bool:
-        """End a job as FAILED; False if the lease was lost."""
+        """End a row as FAILED; False if the lease was lost."""
         return self._end(
             claim, JobState.FAILED, error_code=code, error_detail=detail, error_context=context
         )
 
     def cancel(self, claim: Claim) -> bool:
-        """End a job as CANCELLED; False if the lease was lost."""
+        """End a row as CANCELLED; False if the lease was lost."""
         return self._end(claim, JobState.CANCELLED)
 
-    def reap(self) -> Reaped:
-        """Take jobs from workers that fell silent: queued again, or ended where that is no use."""
-        expired = sa.and_(
-            ContourJob.state == JobState.RUNNING, ContourJob.lease_until < self._now()
-        )
+    def request_cancel(self, task: TaskName, resource_id: UUID) -> None:
+        """Cancel a queued row at once; ask the worker of a running one to stop."""
+        table = TABLE_OF[task]
+        own = sa.update(table).where(table.id == resource_id)
+        for source, values in (
+            (JobState.QUEUED, self._ended(JobState.CANCELLED)),
+            (JobState.RUNNING, {"cancel_requested": True}),
+        ):
+            self._session.execute(
+                own.where(table.state == source)
+                .values(**values)
+                .execution_options(synchronize_session=False)
+            )
+
+    def reap(self, task: TaskName) -> Reaped:
+        """Take rows from workers that fell silent: queued again, or ended where that is no use."""
+        table = TABLE_OF[task]
+        expired = sa.and_(table.state == JobState.RUNNING, table.lease_until < self._now())
         cancelled = self._reap(
-            sa.and_(expired, ContourJob.cancel_requested), **self._ended(JobState.CANCELLED)
+            table, sa.and_(expired, table.cancel_requested), **self._ended(JobState.CANCELLED)
         )
         failed = self._reap(
-            sa.and_(expired, ContourJob.attempt >= ContourJob.max_attempts),
+            table,
+            sa.and_(expired, table.attempt >= table.max_attempts),
             error_code=JobErrorCode.WORKER_LOST,
-            error_detail="every worker that started the job was lost",
+            error_detail="every worker that started the work was lost",
             **self._ended(JobState.FAILED),
         )
         requeued = self._reap(
+            table,
             expired,
             state=JobState.QUEUED,
             stage=JobStage.WAITING,
@@ -145,43 +190,67 @@ class LeaseRepository:
         )
         return Reaped(requeued=requeued, failed=failed, cancelled=cancelled)
 
-    def due_for_sending(self, *, resend_seconds: float) -> list[UUID]:
-        """List queued jobs whose message was never sent, or so long ago that it may be lost."""
-        queued = sa.select(ContourJob.id).where(ContourJob.state == JobState.QUEUED)
-        oldest = queued.order_by(ContourJob.created_at, ContourJob.id).limit(RESEND_WINDOW)
-        latest = self._now() - dt.timedelta(seconds=resend_seconds)
-        stale = sa.and_(ContourJob.id.in_(oldest), ContourJob.published_at < latest)
-        return list(
-            self._session.scalars(
-                queued.where(sa.or_(ContourJob.published_at.is_(None), stale)).order_by(
-                    ContourJob.created_at, ContourJob.id
-                )
-            )
+    def due_for_sending(self, task: TaskName, *, resend_seconds: float) -> list[UUID]:
+        """List queued rows whose message was never sent, or so long ago that it may be lost."""
+        table = TABLE_OF[task]
+        queued = (
+            sa.select(table.id, table.created_at, table.published_at)
+            .where(table.state == JobState.QUEUED)
+            .order_by(table.created_at, table.id)
         )
+        unsent = self._session.execute(queued.where(table.published_at.is_(None)))
+        oldest = self._session.execute(queued.limit(RESEND_WINDOW))
+        stale = [row.id for row in oldest if self._is_stale(row, resend_seconds)]
+        return [row.id for row in unsent] + stale
 
-    def mark_sent(self, job_ids: list[UUID]) -> None:
-        """Note that the messages of these jobs were handed to the broker now."""
+    def queue_positions(self, task: TaskName, rows: Sequence[Leased]) -> dict[UUID, int]:
+        """Return, by id, how many queued rows come before each of these that is queued."""
+        table = TABLE_OF[task]
+        queued = [row.id for row in rows if row.state is JobState.QUEUED]
+        if not queued:
+            return {}
+        in_turn = sa.func.row_number().over(order_by=(table.created_at, table.id))
+        ranked = (
+            sa.select(table.id, (in_turn - 1).label("position"))
+            .where(table.state == JobState.QUEUED)
+            .subquery()
+        )
+        found = self._session.execute(sa.select(ranked).where(ranked.c.id.in_(queued)))
+        return {row.id: row.position for row in found}
+
+    def mark_sent(self, task: TaskName, resource_ids: list[UUID]) -> None:
+        """Note that the messages of these rows were handed to the broker now."""
+        table = TABLE_OF[task]
         self._session.execute(
-            sa.update(ContourJob)
-            .where(ContourJob.id.in_(job_ids), ContourJob.state == JobState.QUEUED)
+            sa.update(table)
+            .where(table.id.in_(resource_ids), table.state == JobState.QUEUED)
             .values(published_at=self._now())
             .execution_options(synchronize_session=False)
         )
 
+    def _is_stale(self, row: sa.Row[UUID, dt.datetime, dt.datetime | None], least: float) -> bool:
+        if row.published_at is None:
+            return False
+        waited = (row.published_at - row.created_at).total_seconds()
+        silent = (self._now() - row.published_at).total_seconds()
+        return silent > max(least, waited * RESEND_GROWTH)
+
     def _update_of(self, claim: Claim) -> sa.Update:
+        table = TABLE_OF[claim.task]
         return (
-            sa.update(ContourJob)
+            sa.update(table)
             .where(
-                ContourJob.id == claim.job_id,
-                ContourJob.state == JobState.RUNNING,
-                ContourJob.fencing_token == claim.fencing_token,
+                table.id == claim.resource_id,
+                table.state == JobState.RUNNING,
+                table.fencing_token == claim.fencing_token,
             )
             .execution_options(synchronize_session=False)
         )
 
     def _end(self, claim: Claim, state: JobState, **values: object) -> bool:
         statement = self._update_of(claim).values(**values, **self._ended(state))
-        return self._session.execute(statement.returning(ContourJob.id)).first() is not None
+        ended = self._session.execute(statement.returning(TABLE_OF[claim.task].id))
+        return ended.first() is not None
 
     def _ended(self, state: JobState) -> Json:
         return {
@@ -192,13 +261,15 @@ class LeaseRepository:
             "finished_at": self._now(),
         }
 
-    def _reap(self, lost: sa.ColumnElement[bool], **values: object) -> tuple[UUID, ...]:
+    def _reap(
+        self, table: type[Leased], lost: sa.ColumnElement[bool], **values: object
+    ) -> tuple[UUID, ...]:
         cleared = {"lease_owner": None, "lease_until": None} | values
         reaped = self._session.scalars(
-            sa.update(ContourJob)
+            sa.update(table)
             .where(lost)
             .values(**cleared)
-            .returning(ContourJob.id)
+            .returning(table.id)
             .execution_options(synchronize_session=False)
         )
         return tuple(reaped)

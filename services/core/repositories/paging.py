@@ -2,14 +2,21 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Mapped
 
-from services.core.tables import ContourJob, Series
 
-Row = TypeVar("Row", Series, ContourJob)
+class Listed(Protocol):
+    """A table that can be listed by its rows' age."""
+
+    created_at: Mapped[dt.datetime]
+    id: Mapped[UUID]
+
+
+Row = TypeVar("Row", bound=Listed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.core.database import Now
 from services.core.errors import SeriesNotFoundError
 from services.core.repositories.paging import PageCursor, page_of
-from services.core.tables import ContourJob, Series
+from services.core.tables.contouring import ContourJob, Series
 
 
 class SeriesRepository:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.core.database import Now
 from services.core.queue import QueueName
-from services.core.tables import WorkerHeartbeat
+from services.core.tables.operations import WorkerHeartbeat
 
 
 class WorkerRepository:

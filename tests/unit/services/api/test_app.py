@@ -13,7 +13,7 @@ from services.api.problems import PROBLEM_MEDIA_TYPE, PROBLEMS
 from services.api.series.schemas import PostedSeriesResponse, SeriesResponse
 from services.core.errors import DatabaseUnavailableError, ServiceError, StorageFullError
 from services.core.queue import QueueName
-from services.core.tables import WorkerHeartbeat
+from services.core.tables.operations import WorkerHeartbeat
 from tests.factories.api import Api
 from tests.factories.uploads import FORM, make_form, make_series
 
@@ -75,7 +75,7 @@ class TestProblems:
         def fail(*_: object) -> None:
             raise StorageFullError("full")
 
-        monkeypatch.setattr("services.core.storage.FilesystemStorage.publish_series", fail)
+        monkeypatch.setattr("services.core.storage.FilesystemStorage.publish", fail)
         for route in ("/v1/series", "/v1/autocontour"):
             response = await api.client.post(
                 route, content=make_form(make_series()), headers={"Content-Type": FORM}

@@ -5,6 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from services.core.queue import TaskName
+from services.core.storage import StoredKind
 from tests.factories.api import Api, finish_job
 from tests.factories.uploads import FORM, make_form, make_series, make_zip
 
@@ -168,7 +170,9 @@ class TestRtstruct:
     async def test_a_failed_job_says_why(self, api: Api) -> None:
         job = (await post_job(api, await post_series(api))).json()
         with api.unit_of_work() as uow:
-            claim = uow.leases.claim(api.queue.resource_ids[-1], owner="w", seconds=60)
+            claim = uow.leases.claim(
+                TaskName.CONTOUR_JOB_RUN, api.queue.resource_ids[-1], owner="w", seconds=60
+            )
             assert claim is not None
             uow.leases.fail(claim, code="pixels_truncated", detail="cut", context={"a": 1})
             uow.commit()
@@ -181,6 +185,6 @@ class TestRtstruct:
     async def test_a_lost_file_is_the_services_fault(self, api: Api) -> None:
         job = (await post_job(api, await post_series(api))).json()
         claim = finish_job(api)
-        api.app.state.dependencies.storage.delete_result(claim.job_id)
+        api.app.state.dependencies.storage.delete(StoredKind.RESULTS, claim.resource_id)
         response = await api.client.get(f"{job['links']['self']}/rtstruct")
         assert (response.status_code, response.json()["code"]) == (500, "stored_files_missing")

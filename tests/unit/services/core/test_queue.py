@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from services.core.errors import QueueUnavailableError
-from services.core.queue import CeleryQueue, Message, QueueName, TaskName, create_celery
+from services.core.queue import CeleryQueue, Message, TaskName, create_celery
 
-MESSAGE = Message(queue=QueueName.INFERENCE, task=TaskName.CONTOUR_JOB_RUN, resource_id=uuid4())
+MESSAGE = Message(task=TaskName.CONTOUR_JOB_RUN, resource_id=uuid4())
 
 
 class TestCeleryQueue:

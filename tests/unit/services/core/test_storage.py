@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from services.core.errors import StorageUnavailableError, StoredFilesMissingError
-from services.core.storage import RTSTRUCT_NAME, FilesystemStorage, slice_name
+from services.core.storage import RTSTRUCT_NAME, FilesystemStorage, StoredKind, slice_name
 
 AN_HOUR = 3600.0
 
@@ -21,8 +21,8 @@ def stage_and_publish(storage: FilesystemStorage, text: str = "x") -> Path:
     """A published result; returns the folder."""
     with storage.staging() as folder:
         (folder / RTSTRUCT_NAME).write_text(text)
-        storage.publish_result(folder, job_id := uuid4())
-    return storage.rtstruct_path(job_id).parent
+        storage.publish(StoredKind.RESULTS, folder, job_id := uuid4())
+    return storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME).parent
 
 
 class TestStaging:
@@ -53,33 +53,33 @@ class TestSeries:
         series_id = uuid4()
         with storage.staging() as folder:
             (folder / slice_name(1)).write_text("pixels")
-            storage.publish_series(folder, series_id)
+            storage.publish_once(StoredKind.SERIES, folder, series_id)
 
-        assert (storage.series_folder(series_id) / "00001.dcm").read_text() == "pixels"
-        assert storage.list_series(0) == [series_id]
+        assert (storage.folder(StoredKind.SERIES, series_id) / "00001.dcm").read_text() == "pixels"
+        assert storage.list_stored(StoredKind.SERIES, 0) == [series_id]
 
     def test_files_already_there_stay(self, storage: FilesystemStorage) -> None:
         series_id = uuid4()
         for text in ("first", "second"):
             with storage.staging() as folder:
                 (folder / slice_name(1)).write_text(text)
-                storage.publish_series(folder, series_id)
+                storage.publish_once(StoredKind.SERIES, folder, series_id)
 
-        assert (storage.series_folder(series_id) / "00001.dcm").read_text() == "first"
+        assert (storage.folder(StoredKind.SERIES, series_id) / "00001.dcm").read_text() == "first"
         assert not folder.exists()
 
     def test_deleted_files_are_missing(self, storage: FilesystemStorage) -> None:
         series_id = uuid4()
         with storage.staging() as folder:
-            storage.publish_series(folder, series_id)
+            storage.publish_once(StoredKind.SERIES, folder, series_id)
 
-        storage.delete_series(series_id)
+        storage.delete(StoredKind.SERIES, series_id)
 
         with pytest.raises(StoredFilesMissingError):
-            storage.series_folder(series_id)
+            storage.folder(StoredKind.SERIES, series_id)
 
     def test_deleting_nothing_is_no_error(self, storage: FilesystemStorage) -> None:
-        storage.delete_series(uuid4())
+        storage.delete(StoredKind.SERIES, uuid4())
 
 
 class TestResults:
@@ -88,15 +88,15 @@ class TestResults:
         for text in ("first", "second"):
             with storage.staging() as folder:
                 (folder / RTSTRUCT_NAME).write_text(text)
-                storage.publish_result(folder, job_id)
+                storage.publish(StoredKind.RESULTS, folder, job_id)
 
-        assert storage.rtstruct_path(job_id).read_text() == "second"
+        assert storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME).read_text() == "second"
 
     def test_a_missing_result_says_whose(self, storage: FilesystemStorage) -> None:
         job_id = uuid4()
 
         with pytest.raises(StoredFilesMissingError) as caught:
-            storage.rtstruct_path(job_id)
+            storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
 
         assert caught.value.resource_id == job_id
 
@@ -104,12 +104,12 @@ class TestResults:
         self, storage: FilesystemStorage, tmp_path: Path
     ) -> None:
         with pytest.raises(StorageUnavailableError):
-            storage.publish_result(tmp_path / "nowhere", uuid4())
+            storage.publish(StoredKind.RESULTS, tmp_path / "nowhere", uuid4())
 
     def test_deleted_results_are_missing(self, storage: FilesystemStorage) -> None:
         folder = stage_and_publish(storage)
 
-        storage.delete_result(storage.list_results(0)[0])
+        storage.delete(StoredKind.RESULTS, storage.list_stored(StoredKind.RESULTS, 0)[0])
 
         assert not folder.exists()
 
@@ -136,7 +136,9 @@ class TestSweep:
         old, _ = stage_and_publish(storage), stage_and_publish(storage)
         make_old(old)
 
-        assert [str(job_id) for job_id in storage.list_results(AN_HOUR)] == [old.name]
+        assert [str(job_id) for job_id in storage.list_stored(StoredKind.RESULTS, AN_HOUR)] == [
+            old.name
+        ]
 
     def test_folders_of_other_names_are_left_alone(
         self, storage: FilesystemStorage, tmp_path: Path
@@ -145,7 +147,7 @@ class TestSweep:
         for name in (str(job_id), "lost+found", str(uuid4()).upper()):
             (tmp_path / "storage" / "results" / name).mkdir(parents=True)
 
-        assert storage.list_results(0) == [job_id]
+        assert storage.list_stored(StoredKind.RESULTS, 0) == [job_id]
 
     def test_an_empty_storage_has_nothing_to_sweep(self, storage: FilesystemStorage) -> None:
         assert storage.sweep_staging(0) == 0
@@ -175,3 +177,61 @@ class TestCheck:
             storage.check()
 
         assert caught.value.context == {"reason": "ENOSPC"}
+
+
+class TestWorkspace:
+    def test_the_first_start_finds_nothing(self, storage: FilesystemStorage) -> None:
+        assert list(storage.workspace(uuid4(), 1).iterdir()) == []
+
+    def test_a_later_start_finds_what_the_one_before_left(self, storage: FilesystemStorage) -> None:
+        work = uuid4()
+        (storage.workspace(work, 1) / "training").mkdir()
+        (storage.workspace(work, 1) / "training" / "state.pt").write_text("epoch 3")
+
+        found = storage.workspace(work, 3) / "training" / "state.pt"
+
+        assert found.read_text() == "epoch 3"
+
+    def test_what_a_frozen_start_writes_is_not_seen(self, storage: FilesystemStorage) -> None:
+        work = uuid4()
+        (storage.workspace(work, 1) / "state.pt").write_text("epoch 3")
+        storage.workspace(work, 2)
+
+        replacement = storage.workspace(work, 1) / "state.pt.part"
+        replacement.write_text("epoch 4")
+        replacement.replace(storage.workspace(work, 1) / "state.pt")
+
+        assert (storage.workspace(work, 2) / "state.pt").read_text() == "epoch 3"
+
+    def test_a_fresh_start_passes_over_earlier_ones(self, storage: FilesystemStorage) -> None:
+        work = uuid4()
+        (storage.workspace(work, 2) / "state.pt").touch()
+
+        assert list(storage.workspace(work, 3, after=2).iterdir()) == []
+
+    def test_the_same_start_finds_its_own_folder(self, storage: FilesystemStorage) -> None:
+        work = uuid4()
+        (storage.workspace(work, 1) / "state.pt").touch()
+
+        assert (storage.workspace(work, 1) / "state.pt").exists()
+
+    def test_workspaces_are_listed_and_removed(self, storage: FilesystemStorage) -> None:
+        work = uuid4()
+        storage.workspace(work, 1)
+        assert storage.list_stored(StoredKind.WORKSPACES, 0) == [work]
+
+        storage.delete(StoredKind.WORKSPACES, work)
+
+        assert storage.list_stored(StoredKind.WORKSPACES, 0) == []
+
+
+class TestPublish:
+    def test_folders_in_folders_are_published(self, storage: FilesystemStorage) -> None:
+        version = uuid4()
+        with storage.staging() as folder:
+            (folder / "cases" / "one").mkdir(parents=True)
+            (folder / "cases" / "one" / "hu.npy").write_text("voxels")
+            storage.publish(StoredKind.DATASETS, folder, version)
+
+        found = storage.folder(StoredKind.DATASETS, version) / "cases" / "one" / "hu.npy"
+        assert found.read_text() == "voxels"

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.core.errors import ContourJobNotFoundError
-from services.core.queue import QueueName, TaskName
+from services.core.queue import TaskName
 from services.core.unit_of_work import UnitOfWork
 from tests.factories.rows import add_job, job_of, make_series
 from tests.fakes import Clock, FakeJobQueue
@@ -15,7 +15,7 @@ class TestUnitOfWork:
         with uow:
             series, _ = uow.series.get_or_create(make_series())
             job = uow.contour_jobs.add(series.id, correlation_id="x", max_attempts=1)
-            uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+            uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
 
         with pytest.raises(ContourJobNotFoundError):
             job_of(uow, job.id)
@@ -25,7 +25,7 @@ class TestUnitOfWork:
     ) -> None:
         job = add_job(uow)
         with uow:
-            uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+            uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
         with uow:
             uow.commit()
 
@@ -36,7 +36,7 @@ class TestUnitOfWork:
     ) -> None:
         job = add_job(uow)
         with uow:
-            uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+            uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
             uow.commit()
 
         assert job_queue.resource_ids == [job.id]
@@ -47,7 +47,7 @@ class TestUnitOfWork:
     ) -> None:
         job = add_job(uow)
         with uow:
-            uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+            uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
             uow.commit()
             uow.commit()
 
@@ -59,10 +59,12 @@ class TestUnitOfWork:
         job = add_job(uow)
         job_queue.is_down = True
         with capture_logs() as logs, uow:
-            uow.enqueue(QueueName.INFERENCE, TaskName.CONTOUR_JOB_RUN, job.id)
+            uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
             uow.commit()
 
         assert job_of(uow, job.id).published_at is None
         assert "message unsent" in json.dumps(logs)
         with uow:
-            assert uow.leases.due_for_sending(resend_seconds=60) == [job.id]
+            assert uow.leases.due_for_sending(TaskName.CONTOUR_JOB_RUN, resend_seconds=60) == [
+                job.id
+            ]

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.core.queue import QueueName
-from services.core.storage import FilesystemStorage, slice_name
+from services.core.storage import FilesystemStorage, StoredKind, slice_name
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext, WorkerTimes
 from services.worker.network_cache import NetworkCache
@@ -44,10 +44,13 @@ def worker(
             resend_seconds=60,
             retention_seconds=3600,
             result_retention_days=30,
+            edited_retention_days=365,
             idempotency_retention_hours=24,
             stale_upload_hours=6,
         ),
         software_version="0.0.0",
+        datasets_dir=None,
+        max_attempts=3,
         unit_of_work=unit_of_work,
     )
 
@@ -59,5 +62,5 @@ def job_id(uow: UnitOfWork, storage: FilesystemStorage) -> UUID:
     with storage.staging() as folder:
         for number in range(1, 4):
             (folder / slice_name(number)).write_bytes(encode(make_slice(number, 32)))
-        storage.publish_series(folder, job.series_id)
+        storage.publish_once(StoredKind.SERIES, folder, job.series_id)
     return job.id

@@ -12,13 +12,14 @@ from celery.exceptions import SoftTimeLimitExceeded
 from ml.dicom.errors import DicomError, DicomErrorCode
 from services.core.errors import StoredFilesMissingError
 from services.core.lifecycle import JobErrorCode, JobStage, JobState
-from services.core.storage import FilesystemStorage
+from services.core.queue import TaskName
+from services.core.storage import RTSTRUCT_NAME, FilesystemStorage, StoredKind
 from services.core.unit_of_work import UnitOfWork
 from services.worker import contouring
 from services.worker.context import WorkerContext
-from services.worker.contouring import run_contour_job
 from services.worker.networks import GpuOutOfMemoryError
 from tests.factories.rows import job_of
+from tests.factories.workers import run_contour_job
 from tests.fakes import Clock, FullStorage, ScriptedPredictor
 
 
@@ -39,7 +40,10 @@ class TestSuccess:
         assert (job.model_version, job.software_version) == ("test-network", "0.0.0")
         assert job.seconds is not None
         assert job.seconds["contouring_network"] == 0.1
-        assert pydicom.dcmread(worker.storage.rtstruct_path(job_id)).Modality == "RTSTRUCT"
+        assert (
+            pydicom.dcmread(worker.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)).Modality
+            == "RTSTRUCT"
+        )
 
     def test_nothing_is_left_behind(
         self, worker: WorkerContext, job_id: UUID, tmp_path: Path
@@ -99,12 +103,12 @@ class TestFailure:
         assert job.error_detail is not None
         assert "Doe" not in job.error_detail
         with pytest.raises(StoredFilesMissingError):
-            worker.storage.rtstruct_path(job_id)
+            worker.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
 
     def test_bad_dicom_fails_with_its_code_and_instances(
         self, worker: WorkerContext, uow: UnitOfWork, job_id: UUID, storage: FilesystemStorage
     ) -> None:
-        folder = storage.series_folder(job_of(uow, job_id).series_id)
+        folder = storage.folder(StoredKind.SERIES, job_of(uow, job_id).series_id)
         slice_2 = pydicom.dcmread(folder / "00002.dcm")
         slice_2.ImagePositionPatient[2] += 0.5
         slice_2.save_as(folder / "00002.dcm")
@@ -119,7 +123,7 @@ class TestFailure:
     def test_missing_files_are_told(
         self, worker: WorkerContext, uow: UnitOfWork, job_id: UUID, storage: FilesystemStorage
     ) -> None:
-        storage.delete_series(job_of(uow, job_id).series_id)
+        storage.delete(StoredKind.SERIES, job_of(uow, job_id).series_id)
 
         run_contour_job(worker, job_id)
 
@@ -151,7 +155,7 @@ class TestFailure:
 
         assert job_of(uow, job_id).error_code == "rtstruct_invalid"
         with pytest.raises(StoredFilesMissingError):
-            worker.storage.rtstruct_path(job_id)
+            worker.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
 
 
 class TestCancel:
@@ -208,7 +212,7 @@ class TestLostLease:
         job = job_of(uow, job_id)
         assert (job.state, job.attempt) == (JobState.RUNNING, 2)
         with pytest.raises(StoredFilesMissingError):
-            worker.storage.rtstruct_path(job_id)
+            worker.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
 
     def test_a_worker_that_cannot_reach_the_database_stops_at_its_lease_s_end(
         self,
@@ -241,8 +245,8 @@ def take_over(worker: WorkerContext, job_id: UUID, clock: Clock) -> None:
     """What another worker does once the lease ran out."""
     clock.advance(seconds=3600)
     with worker.unit_of_work() as other:
-        other.leases.reap()
-        other.leases.claim(job_id, owner="other", seconds=10**6)
+        other.leases.reap(TaskName.CONTOUR_JOB_RUN)
+        other.leases.claim(TaskName.CONTOUR_JOB_RUN, job_id, owner="other", seconds=10**6)
         other.commit()
 
 

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from services.core.database import utc_now
 from services.core.errors import StoredFilesMissingError
 from services.core.lifecycle import JobState
-from services.core.storage import FilesystemStorage
-from services.core.tables import WorkerHeartbeat
+from services.core.queue import TaskName
+from services.core.storage import RTSTRUCT_NAME, FilesystemStorage, StoredKind
+from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext
-from services.worker.contouring import run_contour_job
 from services.worker.housekeeping import (
     Housekeeper,
     clear_up,
@@ -28,6 +28,7 @@ from services.worker.housekeeping import (
     take_over_lost_jobs,
 )
 from tests.factories.rows import add_job, job_of
+from tests.factories.workers import run_contour_job
 from tests.fakes import Clock, FakeJobQueue
 
 A_DAY = dt.timedelta(days=1)
@@ -72,7 +73,7 @@ class TestTakeOver:
     ) -> None:
         job = add_job(uow)
         with uow:
-            uow.leases.claim(job.id, owner="lost", seconds=60)
+            uow.leases.claim(TaskName.CONTOUR_JOB_RUN, job.id, owner="lost", seconds=60)
             uow.commit()
         clock.advance(seconds=61)
 
@@ -107,18 +108,18 @@ class TestPurge:
 
         purge_results(uow, storage, clock())
         purge_series(uow, storage, clock())
-        assert storage.rtstruct_path(job_id).is_file()
+        assert storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME).is_file()
 
         purge_series(uow, storage, clock() + A_DAY)
-        assert storage.series_folder(series_id).is_dir()  # its job still has a result
+        assert storage.folder(StoredKind.SERIES, series_id).is_dir()  # its job still has a result
 
         purge_results(uow, storage, clock() + A_DAY)
         purge_series(uow, storage, clock() + A_DAY)
         assert job_of(uow, job_id).purged_at is not None
         with pytest.raises(StoredFilesMissingError):
-            storage.rtstruct_path(job_id)
+            storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
         with pytest.raises(StoredFilesMissingError):
-            storage.series_folder(series_id)
+            storage.folder(StoredKind.SERIES, series_id)
 
 
 class TestRemoveOrphans:
@@ -134,9 +135,9 @@ class TestRemoveOrphans:
         known = job_of(uow, job_id).series_id
         old, young = uuid4(), uuid4()
         for orphan in (old, young):
-            for publish in (storage.publish_series, storage.publish_result):
+            for kind in (StoredKind.SERIES, StoredKind.RESULTS):
                 with storage.staging() as folder:
-                    publish(folder, orphan)
+                    storage.publish(kind, folder, orphan)
         staged = tmp_path / "storage" / "incoming" / str(uuid4())
         staged.mkdir()
         a_day_ago = time.time() - A_DAY.total_seconds()
@@ -147,8 +148,8 @@ class TestRemoveOrphans:
         remove_orphans(uow, storage, 3600)
 
         assert not staged.exists()
-        assert set(storage.list_series(0)) == {known, young}
-        assert set(storage.list_results(0)) == {job_id, young}
+        assert set(storage.list_stored(StoredKind.SERIES, 0)) == {known, young}
+        assert set(storage.list_stored(StoredKind.RESULTS, 0)) == {job_id, young}
 
 
 class TestClearUp:
@@ -206,4 +207,4 @@ class TestHousekeeper:
 
         housekeeper.stop()
         with pytest.raises(StoredFilesMissingError):
-            worker.storage.rtstruct_path(job_id)
+            worker.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)

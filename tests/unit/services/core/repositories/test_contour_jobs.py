@@ -5,6 +5,7 @@ import pytest
 
 from services.core.errors import ContourJobNotFoundError, IllegalTransitionError
 from services.core.lifecycle import JobState
+from services.core.queue import TaskName
 from services.core.repositories.paging import PageCursor
 from services.core.unit_of_work import UnitOfWork
 from tests.factories.rows import add_job, job_of
@@ -13,7 +14,9 @@ from tests.fakes import Clock
 
 def start(uow: UnitOfWork, job_id, **values):
     with uow:
-        claim = uow.leases.claim(job_id, owner="worker-1", seconds=values.get("seconds", 60))
+        claim = uow.leases.claim(
+            TaskName.CONTOUR_JOB_RUN, job_id, owner="worker-1", seconds=values.get("seconds", 60)
+        )
         uow.commit()
     assert claim is not None
     return claim

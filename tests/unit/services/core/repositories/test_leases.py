@@ -5,15 +5,18 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.core.lifecycle import JobErrorCode, JobStage, JobState
+from services.core.queue import TaskName
 from services.core.repositories.leases import RESEND_WINDOW, Claim, LeaseAnswer
 from services.core.unit_of_work import UnitOfWork
 from tests.factories.rows import add_job, job_of
 from tests.fakes import Clock
 
+TASK = TaskName.CONTOUR_JOB_RUN
+
 
 def claim_job(uow: UnitOfWork, job_id: UUID) -> Claim | None:
     with uow:
-        claim = uow.leases.claim(job_id, owner="worker-1", seconds=60)
+        claim = uow.leases.claim(TASK, job_id, owner="worker-1", seconds=60)
         uow.commit()
     return claim
 
@@ -26,7 +29,7 @@ def start(uow: UnitOfWork, job_id: UUID) -> Claim:
 
 def reap(uow: UnitOfWork):
     with uow:
-        reaped = uow.leases.reap()
+        reaped = uow.leases.reap(TASK)
         uow.commit()
     return reaped
 
@@ -44,7 +47,7 @@ class TestClaim:
 
         claim = start(uow, job.id)
 
-        assert claim.series_id == job.series_id
+        assert claim.resource_id == job.id
         assert claim.correlation_id == "request-1"
         assert (claim.attempt, claim.fencing_token) == (1, 1)
         found = job_of(uow, job.id)
@@ -156,14 +159,14 @@ class TestReap:
         job = add_job(uow)
         start(uow, job.id)
         with uow:
-            uow.leases.mark_sent([job.id])
+            uow.leases.mark_sent(TASK, [job.id])
             uow.commit()
         clock.advance(seconds=61)
 
         assert reap(uow).requeued == (job.id,)
 
         with uow:
-            assert uow.leases.due_for_sending(resend_seconds=3600) == [job.id]
+            assert uow.leases.due_for_sending(TASK, resend_seconds=3600) == [job.id]
         assert start(uow, job.id).attempt == 2
 
     def test_a_job_that_kills_its_workers_fails(self, uow: UnitOfWork, clock: Clock) -> None:
@@ -204,14 +207,14 @@ class TestDueForSending:
     def test_old_messages_are_due_again(self, uow: UnitOfWork, clock: Clock) -> None:
         job = add_job(uow)
         with uow:
-            uow.leases.mark_sent([job.id])
+            uow.leases.mark_sent(TASK, [job.id])
             uow.commit()
 
         with uow:
-            assert uow.leases.due_for_sending(resend_seconds=60) == []
+            assert uow.leases.due_for_sending(TASK, resend_seconds=60) == []
         clock.advance(seconds=61)
         with uow:
-            assert uow.leases.due_for_sending(resend_seconds=60) == [job.id]
+            assert uow.leases.due_for_sending(TASK, resend_seconds=60) == [job.id]
 
     @pytest.mark.parametrize(("sent", "due"), [(True, RESEND_WINDOW), (False, RESEND_WINDOW + 2)])
     def test_a_long_queue_is_not_sent_again_as_a_whole(
@@ -220,9 +223,46 @@ class TestDueForSending:
         jobs = [add_job(uow) for _ in range(RESEND_WINDOW + 2)]
         if sent:
             with uow:
-                uow.leases.mark_sent([job.id for job in jobs])
+                uow.leases.mark_sent(TASK, [job.id for job in jobs])
                 uow.commit()
         clock.advance(seconds=61)
 
         with uow:
-            assert len(uow.leases.due_for_sending(resend_seconds=60)) == due
+            assert len(uow.leases.due_for_sending(TASK, resend_seconds=60)) == due
+
+    def test_the_longer_a_row_waits_the_rarer_its_messages(
+        self, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        job = add_job(uow)
+        sent = 0
+        for _ in range(24 * 60):
+            with uow:
+                if uow.leases.due_for_sending(TASK, resend_seconds=60):
+                    uow.leases.mark_sent(TASK, [job.id])
+                    uow.commit()
+                    sent += 1
+            clock.advance(seconds=60)
+
+        assert 20 < sent < 100
+
+
+class TestHold:
+    def test_only_the_holder_of_the_lease_may_write(self, uow: UnitOfWork, clock: Clock) -> None:
+        job = add_job(uow)
+        stale = start(uow, job.id)
+        clock.advance(seconds=61)
+        reap(uow)
+        fresh = start(uow, job.id)
+
+        with uow:
+            assert not uow.leases.hold(stale)
+            assert uow.leases.hold(fresh)
+
+
+class TestEveryTask:
+    @pytest.mark.parametrize("task", TaskName)
+    def test_every_table_can_be_reaped_and_sent(self, uow: UnitOfWork, task: TaskName) -> None:
+        with uow:
+            assert uow.leases.reap(task).requeued == ()
+            assert uow.leases.due_for_sending(task, resend_seconds=60) == []
+            assert uow.leases.claim(task, uuid4(), owner="w", seconds=60) is None

@@ -7,7 +7,7 @@ import pytest
 
 from services.core.errors import SeriesNotFoundError
 from services.core.repositories.paging import PageCursor
-from services.core.tables import Series
+from services.core.tables.contouring import Series
 from services.core.unit_of_work import UnitOfWork
 from tests.factories.rows import add_job, make_series
 from tests.fakes import Clock

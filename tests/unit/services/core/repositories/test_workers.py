@@ -1,5 +1,5 @@
 from services.core.queue import QueueName
-from services.core.tables import WorkerHeartbeat
+from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
 from tests.fakes import Clock
 

@@ -1,0 +1,46 @@
+"""What every resource that a worker works on shows of the work."""
+
+import datetime as dt
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from services.core.lifecycle import JobStage, JobState
+from services.core.tables.leased import Leased
+
+
+class WorkErrorResponse(BaseModel):
+    """Why the work failed."""
+
+    code: str
+    detail: str
+    context: dict[str, Any]  # Any: nested json values
+
+
+class WorkResponse(BaseModel):
+    """Work as a worker last reported it."""
+
+    id: UUID
+    state: JobState
+    stage: JobStage
+    progress: float = Field(description="From 0 to 1 over the whole work.")
+    cancel_requested: bool
+    attempt: int = Field(description="Starts so far.")
+    max_attempts: int
+    created_at: dt.datetime
+    started_at: dt.datetime | None = Field(description="Of the latest start.")
+    finished_at: dt.datetime | None
+    error: WorkErrorResponse | None
+    correlation_id: str = Field(description="Of the request that asked for it.")
+
+
+def work_values(row: Leased) -> dict[str, Any]:  # Any: fields of many types
+    """Return the fields of WorkResponse."""
+    names = WorkResponse.model_fields.keys() - {"error"}
+    error = None
+    if row.error_code is not None:
+        error = WorkErrorResponse(
+            code=row.error_code, detail=row.error_detail or "", context=row.error_context or {}
+        )
+    return {name: getattr(row, name) for name in names} | {"error": error}
