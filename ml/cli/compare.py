@@ -11,15 +11,15 @@ from ml.cli.runs import configuration_options, json_or_text, open_split, read_co
 from ml.config import RunConfig
 from ml.experiments.assessment import Assessment, assess_all
 from ml.experiments.execution import CHECKPOINT_FILE, ExperimentError
-from ml.experiments.plan import (
+from ml.experiments.scheduling import run_plan
+from ml.planning.plan import (
     PAPER_GRID,
     PlannedRun,
     plan_grid_search,
     plan_loss_comparison,
     plan_network_comparison,
 )
-from ml.experiments.ranking import RunOutcome, rank
-from ml.experiments.scheduling import run_plan
+from ml.planning.ranking import RunOutcome, rank
 
 KINDS = ("losses", "networks", "grid")
 

@@ -13,8 +13,8 @@ from ml.config import RunConfig
 from ml.data.dataset import Dataset, open_dataset
 from ml.data.splits import Split
 from ml.experiments.execution import RunData
-from ml.experiments.plan import with_settings
-from ml.experiments.recipes import RECIPES
+from ml.planning.plan import with_settings
+from ml.planning.recipes import RECIPES
 
 Function = TypeVar("Function", bound=Callable[..., Any])  # Any: a command of any options
 

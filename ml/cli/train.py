@@ -17,8 +17,8 @@ from ml.experiments.execution import (
     cache_crops,
     execute_run,
 )
-from ml.experiments.plan import plan_training
 from ml.networks.imagenet import EncoderWeightsError
+from ml.planning.plan import plan_training
 
 
 @click.command()

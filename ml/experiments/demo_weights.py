@@ -15,12 +15,12 @@ from ml.evaluation.rows import CaseScore
 from ml.evaluation.statistics import summarize
 from ml.experiments.assessment import Assessment, assess
 from ml.experiments.execution import CHECKPOINT_FILE, RunData, cache_crops, execute_run
-from ml.experiments.plan import PlannedRun, with_settings
 from ml.experiments.postprocessing import choose_postprocessing
-from ml.experiments.recipes import LEAN_RECIPE, sized
 from ml.experiments.study import StudyPreset, make_cases
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import GENERATOR_VERSION, PhantomSpec
+from ml.planning.plan import PlannedRun, with_settings
+from ml.planning.recipes import LEAN_RECIPE, sized
 
 TRAINING_SEEDS_FROM = 10_000
 VALIDATION_SEEDS_FROM = 20_000

@@ -21,11 +21,11 @@ from ml.checkpoint import Checkpoint, CheckpointCard, save_checkpoint
 from ml.config import RunConfig
 from ml.data.cases import Case, cache_cases
 from ml.data.dataset import Dataset
-from ml.experiments.plan import PlannedRun
-from ml.experiments.ranking import RunOutcome
 from ml.networks.blocks import channels_last
 from ml.networks.imagenet import load_imagenet_encoder
 from ml.networks.resaunet import ResAUNet
+from ml.planning.plan import PlannedRun
+from ml.planning.ranking import RunOutcome
 from ml.training.data import TrainingData
 from ml.training.loop import train
 from ml.training.objective import Objective

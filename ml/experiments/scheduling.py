@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from ml.data.pools import process_pool, share_of_cores
 from ml.experiments.execution import RunData, cache_crops, execute_run
-from ml.experiments.plan import PlannedRun
-from ml.experiments.ranking import RunOutcome
+from ml.planning.plan import PlannedRun
+from ml.planning.ranking import RunOutcome
 
 Result = TypeVar("Result")
 LOG_FILE = "run.log"

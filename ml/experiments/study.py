@@ -26,7 +26,11 @@ from ml.evaluation.rows import CaseScore
 from ml.experiments.assessment import Assessment, assess_all
 from ml.experiments.baselines import score_baselines
 from ml.experiments.execution import CHECKPOINT_FILE, RunData
-from ml.experiments.plan import (
+from ml.experiments.postprocessing import choose_postprocessing
+from ml.experiments.scheduling import run_plan
+from ml.phantom.acquisition import PhantomTier
+from ml.phantom.cohort import PhantomSpec, PhantomVariant
+from ml.planning.plan import (
     PAPER_NETWORKS,
     PlannedRun,
     plan_loss_comparison,
@@ -34,8 +38,7 @@ from ml.experiments.plan import (
     plan_training,
     with_settings,
 )
-from ml.experiments.postprocessing import choose_postprocessing
-from ml.experiments.recipes import (
+from ml.planning.recipes import (
     OUR_RECIPE,
     PAPER_RECIPE,
     PARTS_OF_OURS,
@@ -43,9 +46,6 @@ from ml.experiments.recipes import (
     sized,
     without,
 )
-from ml.experiments.scheduling import run_plan
-from ml.phantom.acquisition import PhantomTier
-from ml.phantom.cohort import PhantomSpec, PhantomVariant
 from ml.whole_files import write_whole
 
 SPLIT_SEED = 0

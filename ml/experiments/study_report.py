@@ -18,10 +18,10 @@ from ml.evaluation.report.write import write_report
 from ml.evaluation.rows import CaseScore
 from ml.experiments.baselines import BASELINE_LABELS
 from ml.experiments.execution import CHECKPOINT_FILE, read_outcome
-from ml.experiments.recipes import PARTS_OF_OURS
 from ml.experiments.study import OURS, PAPER, RANDOMISED, StudyPreset, StudyRuns, plan_study
 from ml.networks import build_network
 from ml.phantom.cohort import GENERATOR_VERSION
+from ml.planning.recipes import PARTS_OF_OURS
 from ml.training.run_card import library_versions
 
 COMMAND = "make study"

@@ -25,6 +25,8 @@ def loaded_by(statement: str) -> set[str]:
         "import services.api.main",
         "import services.api.main; services.api.main.create_app().openapi()",
         "import ml.dicom.series, ml.geometry, ml.structures, ml.config",
+        "import ml.planning.plan, ml.planning.recipes, ml.planning.ranking",
+        "import ml.grading, ml.name_map",
     ],
 )
 def test_the_api_and_the_rim_load_no_tensor_or_image_library(statement: str) -> None:
@@ -34,6 +36,11 @@ def test_the_api_and_the_rim_load_no_tensor_or_image_library(statement: str) -> 
 def test_importing_the_api_loads_neither_celery_nor_pydicom() -> None:
     # Each is about a third of a second; the lifespan loads them.
     assert not loaded_by("import services.api.main") & {"celery", "kombu", "pydicom", "alembic"}
+
+
+def test_planning_grading_and_names_need_the_standard_library_alone() -> None:
+    modules = "ml.planning.plan, ml.planning.recipes, ml.planning.ranking, ml.grading, ml.name_map"
+    assert not loaded_by(f"import {modules}") & {"numpy", "jaxtyping", "pydicom"}
 
 
 def test_importing_the_api_does_nothing() -> None:

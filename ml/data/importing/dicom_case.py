@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ml.data.importing.candidates import DicomCandidate
 from ml.data.importing.content import CaseContent
-from ml.data.importing.labels import check_complete, merge_masks
+from ml.data.importing.labels import check_complete, choose_structures, merge_masks
 from ml.data.importing.refusals import CaseRefusedError, ImportRefusal, Note, NoteCode
 from ml.data.importing.settings import ImportSettings
 from ml.dicom.rtstruct_import import (
@@ -64,8 +64,8 @@ def _choose_regions(
     """
     drawn = [(region.name, region) for region in header.regions if region.contour_count]
     empty = [(region.name, region) for region in header.regions if not region.contour_count]
-    chosen, unmatched = settings.names.choose(drawn)
-    placeholders, unmatched_empty = settings.names.choose(empty)
+    chosen, unmatched = choose_structures(drawn, settings)
+    placeholders, unmatched_empty = choose_structures(empty, settings)
     notes = [
         Note(
             code=NoteCode.EMPTY_REGION_IGNORED,

@@ -2,13 +2,32 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from ml.arrays import LabelVolume, MaskVolume
 from ml.data.importing.refusals import CaseRefusedError, Facts, ImportRefusal, Note, NoteCode
 from ml.data.importing.settings import ImportSettings
+from ml.name_map import AmbiguousNamesError
 from ml.structures import Structure
+
+Item = TypeVar("Item")
+
+
+def choose_structures(
+    candidates: Sequence[tuple[str, Item]], settings: ImportSettings
+) -> tuple[dict[Structure, tuple[str, Item]], list[str]]:
+    """Find the candidate of every structure, and the names that mean none.
+
+    Raises:
+        CaseRefusedError: AMBIGUOUS_STRUCTURE, two candidates are equally good.
+    """
+    try:
+        return settings.names.choose(candidates)
+    except AmbiguousNamesError as error:
+        facts = {"structure": error.structure, "names": list(error.names)}
+        raise CaseRefusedError(ImportRefusal.AMBIGUOUS_STRUCTURE, str(error), facts) from error
 
 
 def check_complete(found: Sequence[Structure], settings: ImportSettings, names: Facts) -> None:

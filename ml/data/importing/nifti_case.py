@@ -8,7 +8,7 @@ import numpy as np
 from ml.arrays import HuVolume, MaskVolume
 from ml.data.importing.candidates import NiftiCandidate
 from ml.data.importing.content import CaseContent
-from ml.data.importing.labels import check_complete, merge_masks
+from ml.data.importing.labels import check_complete, choose_structures, merge_masks
 from ml.data.importing.nifti import check_same_grid, read_nifti, to_hu, to_label_values
 from ml.data.importing.refusals import CaseRefusedError, ImportRefusal, Note, NoteCode
 from ml.data.importing.settings import ImportSettings
@@ -54,7 +54,7 @@ Masks = tuple[dict[Structure, MaskVolume], dict[Structure, str], list[str], list
 def _masks_of_files(
     candidate: NiftiCandidate, grid: VolumeGeometry, settings: ImportSettings
 ) -> Masks:
-    chosen, unmatched = settings.names.choose(candidate.masks)
+    chosen, unmatched = choose_structures(candidate.masks, settings)
     check_complete(list(chosen), settings, {"names": [name for name, _ in candidate.masks]})
     masks = {structure: _read_mask(file, grid) for structure, (_, file) in chosen.items()}
     return masks, {structure: name for structure, (name, _) in chosen.items()}, unmatched, []
@@ -110,7 +110,7 @@ def _label_values(
             ImportRefusal.UNKNOWN_LABEL_VALUES,
             "nothing tells what the values mean: name them under [labels] in a mapping file",
         )
-    chosen, unmatched = names.choose(label_names)
+    chosen, unmatched = choose_structures(label_names, settings)
     return {structure: (value,) for structure, (_, value) in chosen.items()}, unmatched
 
 

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 from ml.evaluation.comparison import PairedComparison, compare_runs
-from ml.evaluation.grading import (
-    Grade,
-    StructureGrades,
-    mean_acceptability,
-    mean_percentages,
-)
 from ml.evaluation.measures import ALL_MEASURES, DSC, HD95, PRESENCE_ERRORS, Measure, select
 from ml.evaluation.report.plan import Comparison, ordered_structures, rows_of
 from ml.evaluation.report.tables import Table, number, p_value, with_interval
 from ml.evaluation.rows import CaseScore
 from ml.evaluation.summaries import count_empties, summarize_measure
+from ml.grading import (
+    Grade,
+    StructureGrades,
+    mean_acceptability,
+    mean_percentages,
+)
 
 TESTED = (DSC, HD95, PRESENCE_ERRORS)
 """Measures on which runs are compared with the reference."""
@@ -107,7 +107,7 @@ def grades_table(grades: Sequence[StructureGrades]) -> Table:
     return Table(
         name="grades",
         title="Grades of readers",
-        header=("Anatomy", *(str(grade).capitalize() for grade in Grade), "Acceptability"),
+        header=("Anatomy", *(grade.title for grade in Grade), "Acceptability"),
         rows=tuple(cells),
         note="Slices and their share; acceptability: at most a minor revision.",
     )

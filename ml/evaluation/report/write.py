@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ml.evaluation.grading import StructureGrades
 from ml.evaluation.report.comparison_tables import (
     means_table,
     parts_table,
@@ -22,6 +21,7 @@ from ml.evaluation.report.figures import (
 from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportPlan
 from ml.evaluation.report.tables import Table
 from ml.evaluation.rows import CaseScore, write_rows
+from ml.grading import StructureGrades
 
 PAGE = "report.md"
 ROWS_FILE = "rows.csv"

@@ -84,7 +84,7 @@ class TestRefusals:
         result = run(folder, "--out", tmp_path / "d", "--mapping", tmp_path / "names.toml")
 
         assert result.exit_code == 2
-        assert result.stderr.startswith("error: mapping: names.toml has settings")
+        assert result.stderr.startswith("error: mapping: names.toml: there are settings")
 
     def test_a_private_folder_in_the_dataset(self, folder, tmp_path):
         result = run(folder, "--out", tmp_path / "d", "--private", tmp_path / "d" / "report")

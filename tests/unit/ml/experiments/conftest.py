@@ -7,9 +7,9 @@ from ml.data.dataset import open_dataset
 from ml.data.phantom_dataset import case_id, write_phantom_dataset
 from ml.data.splits import split_patients
 from ml.experiments.execution import RunData
-from ml.experiments.recipes import PAPER_RECIPE, sized
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec
+from ml.planning.recipes import PAPER_RECIPE, sized
 
 
 @pytest.fixture(scope="session")

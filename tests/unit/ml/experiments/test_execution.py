@@ -16,7 +16,7 @@ from ml.experiments.execution import (
     execute_run,
     read_outcome,
 )
-from ml.experiments.plan import PlannedRun, plan_training, with_settings
+from ml.planning.plan import PlannedRun, plan_training, with_settings
 from ml.training.reporter import FileReporter
 from tests.factories.resnet34 import torchvision_resnet34
 

@@ -2,8 +2,8 @@ import pytest
 
 from ml.config import LossName
 from ml.experiments.execution import read_outcome
-from ml.experiments.plan import plan_loss_comparison
 from ml.experiments.scheduling import LOG_FILE, in_processes, run_plan
+from ml.planning.plan import plan_loss_comparison
 
 
 def double(value: int) -> int:

@@ -6,11 +6,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.sequence import Sequence
 
-from ml.data.importing.names import NameMap
 from ml.data.importing.pseudonyms import Pseudonyms
 from ml.data.importing.refusals import ImportRefusal, NoteCode
 from ml.data.importing.run import Status
 from ml.dicom.errors import DicomErrorCode
+from ml.name_map import NameMap
 from tests.factories.ct import CtSpec
 from tests.factories.ct_defects import DEFECTS
 from tests.factories.imports import (

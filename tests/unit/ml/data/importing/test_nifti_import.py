@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from ml.data.importing.names import NameMap
 from ml.data.importing.pseudonyms import Pseudonyms
 from ml.data.importing.refusals import ImportRefusal, NoteCode
 from ml.data.importing.run import Status
+from ml.name_map import NameMap
 from ml.structures import CERVIX
 from tests.factories.imports import (
     KEY,

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from ml.data.importing import run
-from ml.data.importing.names import NameMap
 from ml.data.importing.refusals import ImportRefusal
 from ml.data.importing.report import ImportReport, write_report
 from ml.data.importing.run import Status, plan_import
+from ml.name_map import NameMap
 from tests.factories.imports import box_masks, import_folder, write_dicom_case
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from ml.evaluation.grading import StructureGrades
 from ml.evaluation.report.detail_tables import grades_table, paired_table, statistics_table
+from ml.grading import StructureGrades
 from tests.factories.scores import ABSENT, MISSED, make_score
 from tests.factories.studies import paper_comparison, paper_rows
 
@@ -49,6 +49,12 @@ class TestGradesTable:
 
         table = grades_table([StructureGrades(structure=k, counts=v) for k, v in counts.items()])
 
+        assert table.header[1:5] == (
+            "Acceptable",
+            "Minor revision",
+            "Major revision",
+            "Not acceptable",
+        )
         assert table.rows[0] == (
             "Bladder",
             "616 (90.86%)",

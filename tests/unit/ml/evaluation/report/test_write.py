@@ -1,7 +1,7 @@
-from ml.evaluation.grading import StructureGrades
 from ml.evaluation.report.plan import ComparisonKind, ReportPlan
 from ml.evaluation.report.write import write_report
 from ml.evaluation.rows import read_rows
+from ml.grading import StructureGrades
 from tests.factories.studies import paper_comparison, paper_rows
 
 GRADES = [StructureGrades(structure="Bladder", counts=(616, 28, 14, 20))]

@@ -1,21 +1,46 @@
-"""Arithmetic of a reader study: four grades per structure, as in the paper's Table 2."""
+"""Arithmetic of a reader study: four grades per structure as in the paper, and agreement."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """What a reader says of a structure in a slice."""
+    """What a reader says of a structure in a slice, best first; values never change."""
 
     ACCEPTABLE = "acceptable"
-    MINOR_REVISION = "minor revision"
-    MAJOR_REVISION = "major revision"
-    NOT_ACCEPTABLE = "not acceptable"
+    MINOR_REVISION = "minor_revision"
+    MAJOR_REVISION = "major_revision"
+    UNACCEPTABLE = "unacceptable"
+
+    @property
+    # no grade is ever put into title case
+    def title(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The grade as the paper's Table 2 prints it."""
+        return _TITLES[self]
+
+
+_TITLES = {
+    Grade.ACCEPTABLE: "Acceptable",
+    Grade.MINOR_REVISION: "Minor revision",
+    Grade.MAJOR_REVISION: "Major revision",
+    Grade.UNACCEPTABLE: "Not acceptable",
+}
 
 
 ACCEPTED = (Grade.ACCEPTABLE, Grade.MINOR_REVISION)
 """Grades that the paper counts towards acceptability."""
+
+
+class KappaWeights(StrEnum):
+    """How much a disagreement counts by the number of grades it spans."""
+
+    LINEAR = "linear"
+    """As many times as it spans grades."""
+    QUADRATIC = "quadratic"
+    """By the square of it: kappa is then an intraclass correlation of the grades' places."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,3 +110,36 @@ def mean_acceptability(grades: Sequence[StructureGrades]) -> float:
     if not grades:
         raise ValueError("no structure was graded")
     return sum(own.acceptability for own in grades) / len(grades)
+
+
+def weighted_kappa(
+    pairs: Sequence[tuple[Grade, Grade]], weights: KappaWeights = KappaWeights.QUADRATIC
+) -> float:
+    """Return how far two readers agree beyond chance: 1 wholly, 0 by chance, less below it.
+
+    Not a number where it is undefined: without a pair, and where chance leaves nothing to
+    disagree about because both readers gave one and the same grade throughout.
+
+    Args:
+        pairs: what the first and the second reader said of the same thing.
+        weights: what a disagreement counts.
+
+    Reference: Cohen, Weighted kappa, Psychological Bulletin 1968;70:213-220.
+    """
+    firsts, seconds = Counter(first for first, _ in pairs), Counter(second for _, second in pairs)
+    observed = sum(_disagreement(first, second, weights) for first, second in pairs)
+    # as a multiple of the number of pairs: whole numbers until the one division
+    expected = sum(
+        firsts[first] * seconds[second] * _disagreement(first, second, weights)
+        for first in Grade
+        for second in Grade
+    )
+    return 1 - len(pairs) * observed / expected if expected else math.nan
+
+
+def _disagreement(first: Grade, second: Grade, weights: KappaWeights) -> int:
+    apart = abs(_PLACES[first] - _PLACES[second])
+    return apart if weights is KappaWeights.LINEAR else apart**2
+
+
+_PLACES = {grade: place for place, grade in enumerate(Grade)}

@@ -1,7 +1,7 @@
 import pytest
 
 from ml.config import ConfigError, LossName, NetworkName, RunConfig
-from ml.experiments.plan import (
+from ml.planning.plan import (
     plan_grid_search,
     plan_loss_comparison,
     plan_network_comparison,

@@ -1,6 +1,6 @@
 import math
 
-from ml.experiments.ranking import RunOutcome, rank
+from ml.planning.ranking import RunOutcome, rank
 
 
 def outcome(label: str, dice: float, *, seed: int = 0, failure: str | None = None) -> RunOutcome:

@@ -18,7 +18,7 @@ from ml.config import (
     ScheduleName,
     TrainingConfig,
 )
-from ml.experiments.plan import with_settings
+from ml.planning.plan import with_settings
 
 CROP_MM = PreprocessingConfig().crop_size_mm
 
