@@ -14,6 +14,8 @@ from services.api.correlation import RequestContextMiddleware
 from services.api.dependencies import Dependencies
 from services.api.docs import add_docs
 from services.api.error_handlers import add_error_handlers
+from services.api.experiments.routes import router as experiments_router
+from services.api.experiments.run_routes import router as runs_router
 from services.api.health.routes import router as health_router
 from services.api.openapi import add_openapi
 from services.api.series.routes import router as series_router
@@ -47,7 +49,14 @@ def create_app(settings: Settings | None = None, queue: JobQueue | None = None) 
         redoc_url=None,
         lifespan=_lifespan(settings, queue),
     )
-    for router in (autocontour_router, series_router, contour_jobs_router, health_router):
+    for router in (
+        autocontour_router,
+        series_router,
+        contour_jobs_router,
+        experiments_router,
+        runs_router,
+        health_router,
+    ):
         app.include_router(router)
     add_error_handlers(app)
     add_openapi(app)

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "autocontour", "description": "CT in, job out, in one request."},
     {"name": "series", "description": "CT series in storage."},
     {"name": "contour jobs", "description": "Contouring requests and their results."},
+    {"name": "experiments", "description": "Training, comparisons and what they came to."},
     {"name": "health", "description": "For load balancers, schedulers and people."},
 ]
 

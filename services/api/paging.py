@@ -35,6 +35,14 @@ def cut_page(
     return page, encode_cursor(PageCursor(created_at=last.created_at, id=last.id))
 
 
+def cut_ordered_page(
+    found: Sequence[Item], page_size: int, position_of: Callable[[Item], int]
+) -> tuple[Sequence[Item], int | None]:
+    """Do the same with rows that have a position of their own: it is the cursor."""
+    page = found[:page_size]
+    return page, position_of(page[-1]) if len(found) > page_size else None
+
+
 def encode_cursor(cursor: PageCursor) -> str:
     """Return the text from which decode_cursor makes the same cursor."""
     text = f"{cursor.created_at.isoformat()}|{cursor.id}"

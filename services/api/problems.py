@@ -90,6 +90,30 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "idempotency_key_reused": _kind(
         HTTPStatus.CONFLICT, "Idempotency-Key used before with another request"
     ),
+    "experiment_not_found": _kind(HTTPStatus.NOT_FOUND, "No such experiment"),
+    "run_not_found": _kind(HTTPStatus.NOT_FOUND, "No such run"),
+    "report_not_found": _kind(HTTPStatus.NOT_FOUND, "No such report"),
+    "report_file_not_found": _kind(HTTPStatus.NOT_FOUND, "No such file in the report"),
+    "report_not_ready": _kind(HTTPStatus.CONFLICT, "The report is not there"),
+    "nothing_to_report": _kind(HTTPStatus.CONFLICT, "No run succeeded"),
+    "config_invalid": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "A setting that does not exist, or cannot have the value"
+    ),
+    "too_many_runs": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Too many runs"),
+    "run_not_resumable": _kind(HTTPStatus.CONFLICT, "The run cannot be taken up again"),
+    "dataset_version_not_found": _kind(HTTPStatus.NOT_FOUND, "No such dataset version"),
+    "dataset_not_ready": _kind(HTTPStatus.CONFLICT, "The dataset version is not indexed"),
+    "dataset_purged": _kind(HTTPStatus.GONE, "The files of the dataset version were removed"),
+    "split_too_small": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "A part of the split has no case to train or validate with"
+    ),
+    "dataset_lacks_structure": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "No training case shows a structure"
+    ),
+    "structures_differ": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Other structures"),
+    "batch_larger_than_training_set": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "A batch is larger than an epoch"
+    ),
     "database_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable"),
     "storage_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Storage unavailable"),
     "storage_full": _kind(HTTPStatus.INSUFFICIENT_STORAGE, "Storage full"),
@@ -109,6 +133,15 @@ PROBLEMS: dict[str, ProblemKind] = {
 UPLOAD_CODES = tuple(code.value for code in (*_UPLOAD_KINDS, *_DICOM_KINDS))
 """Codes of every route that takes a CT series."""
 STORAGE_CODES = ("storage_full", "storage_unavailable")
+DATASET_CODES = (
+    "dataset_not_ready",
+    "dataset_purged",
+    "split_too_small",
+    "dataset_lacks_structure",
+    "structures_differ",
+    "batch_larger_than_training_set",
+)
+"""Codes of every route that asks for training on a dataset version."""
 ROW_CODES = ("validation_error", "database_unavailable")
 """Codes of every route that reads or writes a row."""
 

@@ -1,0 +1,98 @@
+"""Routes under /v1/runs."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from services.api.dependencies import WorkRequestDep
+from services.api.experiments.routes import ServiceDep
+from services.api.experiments.run_schemas import (
+    EpochPage,
+    EpochResponse,
+    RunResponse,
+    ScorePage,
+    ScoreResponse,
+)
+from services.api.paging import DEFAULT_PAGE_SIZE, PageSize, cut_ordered_page
+from services.api.problems import DATASET_CODES, ROW_CODES, problem_responses
+
+router = APIRouter(prefix="/v1/runs", tags=["experiments"])
+
+OrderedCursor = Annotated[
+    int | None,
+    Query(alias="cursor", ge=0, le=2**62, description="`next_cursor` of the page before."),
+]
+_FOUND = problem_responses("run_not_found", *ROW_CODES)
+
+
+@router.get("/{run_id}", summary="Show a run", responses=_FOUND)
+def get_run(run_id: UUID, service: ServiceDep) -> RunResponse:
+    """Show state, progress, queue position and, once it succeeded, what it came to."""
+    return RunResponse.of(service.run(run_id))
+
+
+@router.post(
+    "/{run_id}/cancel",
+    summary="Cancel a run",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=problem_responses("run_not_found", "illegal_transition", *ROW_CODES),
+)
+def cancel_run(run_id: UUID, service: ServiceDep) -> RunResponse:
+    """End a queued run at once; a running one ends within a batch and keeps its last epoch."""
+    return RunResponse.of(service.cancel_run(run_id))
+
+
+@router.post(
+    "/{run_id}/resume",
+    summary="Go on with a failed or cancelled run",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=problem_responses("run_not_found", "run_not_resumable", *DATASET_CODES, *ROW_CODES),
+)
+def resume_run(run_id: UUID, work: WorkRequestDep, service: ServiceDep) -> RunResponse:
+    """Queue it again; it goes on behind its last finished epoch."""
+    return RunResponse.of(service.requeue_run(run_id, work, from_the_start=False))
+
+
+@router.post(
+    "/{run_id}/retry",
+    summary="Begin a failed or cancelled run anew",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=problem_responses("run_not_found", "run_not_resumable", *DATASET_CODES, *ROW_CODES),
+)
+def retry_run(run_id: UUID, work: WorkRequestDep, service: ServiceDep) -> RunResponse:
+    """Queue it again from its first epoch; what it had is forgotten."""
+    return RunResponse.of(service.requeue_run(run_id, work, from_the_start=True))
+
+
+@router.get("/{run_id}/epochs", summary="List the epochs of a run", responses=_FOUND)
+def list_epochs(
+    run_id: UUID,
+    service: ServiceDep,
+    page_size: PageSize = DEFAULT_PAGE_SIZE,
+    cursor: OrderedCursor = None,
+) -> EpochPage:
+    """List finished epochs in order."""
+    rows = service.epoch_page(run_id, page_size + 1, cursor)
+    items, next_cursor = cut_ordered_page(rows, page_size, lambda epoch: epoch.epoch)
+    return EpochPage(
+        items=[EpochResponse.model_validate(row) for row in items], next_cursor=next_cursor
+    )
+
+
+@router.get("/{run_id}/scores", summary="List the scores of a run", responses=_FOUND)
+def list_scores(
+    run_id: UUID,
+    service: ServiceDep,
+    page_size: PageSize = DEFAULT_PAGE_SIZE,
+    cursor: OrderedCursor = None,
+    structure: Annotated[str | None, Query(max_length=64)] = None,
+) -> ScorePage:
+    """List how well the kept weights found every structure of the test cases.
+
+    Where the dataset version has no test case, validation cases are scored.
+    """
+    rows = service.score_page(run_id, page_size + 1, cursor, structure)
+    items, next_cursor = cut_ordered_page(rows, page_size, lambda score: score.id)
+    return ScorePage(items=[ScoreResponse.of(row) for row in items], next_cursor=next_cursor)
