@@ -92,7 +92,7 @@ def execute_run(
     except NonFiniteLossError as error:
         outcome = _failed(run, str(error))
     else:
-        if not _is_over(state, run.config):
+        if not state.is_over(run.config.training):
             raise RunStoppedError(run.name)
         outcome = _finish(run, state, cases, folder)
     _write_json(folder / OUTCOME_FILE, dataclasses.asdict(outcome))
@@ -155,10 +155,6 @@ def _start_from_encoder(
         state.mean_network.load_state_dict(state.network.state_dict())
     folder.mkdir(parents=True, exist_ok=True)
     save_state(state, config, folder)
-
-
-def _is_over(state: TrainingState, config: RunConfig) -> bool:
-    return state.early_stopping.is_exhausted or state.epoch >= config.training.max_epochs
 
 
 def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: Path) -> RunOutcome:

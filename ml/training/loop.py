@@ -49,7 +49,7 @@ def train(
     device: torch.device = CPU,
     batches_ahead: int = BATCHES_AHEAD,
 ) -> TrainingState:
-    """Train until the epochs or the patience end, resuming from `folder` if it holds a state.
+    """Train until epochs, time or patience end, resuming from `folder` if it holds a state.
 
     State and run card are written after every epoch. A run that is asked to stop ends within a
     step and returns the last finished epoch's state. On one machine and CPU, a resumed run equals
@@ -77,7 +77,7 @@ def train(
     )
     _log_derived_numbers(config, sampler, state)
     with deterministic_algorithms(device):
-        while state.epoch < config.training.max_epochs and not state.early_stopping.is_exhausted:
+        while not state.is_over(config.training):
             report = _run_epoch(run, state)
             if report is None:
                 return load_or_start(config, folder, device)
@@ -99,13 +99,15 @@ def _run_epoch(run: _Run, state: TrainingState) -> EpochReport | None:
     found = validate(state.kept_network, run.objective, data.validation, config, data.structures)
     state.epoch += 1
     is_best, is_best_dice = _keep_best(state, found)
+    seconds = time.perf_counter() - started
+    state.seconds += seconds
     return EpochReport(
         epoch=state.epoch,
         training_loss=float(np.mean(losses)),
         validation_loss=found.loss,
         validation_dice=found.dice,
         learning_rate=state.optimizer.param_groups[0]["lr"],
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         seconds_waited=run.loader.seconds_waited - waited,
         is_best=is_best,
         is_best_dice=is_best_dice,
@@ -162,7 +164,7 @@ def _keep_best(state: TrainingState, found: Validation) -> tuple[bool, bool]:
 def _log_derived_numbers(config: RunConfig, sampler: SliceSampler, state: TrainingState) -> None:
     count = config.training.slices_per_epoch or len(sampler)
     _logger.info(
-        "%d parameters, %d slices, %d batches an epoch, epochs %d to %d",
+        "%d parameters, %d slices, %d batches an epoch, epochs %d to at most %d",
         sum(p.numel() for p in state.network.parameters()),
         len(sampler),
         max(count // config.training.batch_size, 1),

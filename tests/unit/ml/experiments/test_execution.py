@@ -70,6 +70,14 @@ class TestExecuteRun:
         digests = [load_checkpoint(folder / CHECKPOINT_FILE).sha256 for folder in (whole, halved)]
         assert digests[0] == digests[1]
 
+    def test_a_run_whose_time_is_up_keeps_its_best_weights(self, run, run_data, tmp_path):
+        hurried = with_settings(run.config, {"training.max_seconds": 1e-9})
+
+        outcome = execute_run(dataclasses.replace(run, config=hurried), run_data, tmp_path / "run")
+
+        assert (outcome.epochs, outcome.failure) == (1, None)
+        assert load_checkpoint(tmp_path / "run" / CHECKPOINT_FILE).run_config == hurried
+
     def test_a_folder_of_another_run_is_refused(self, run, run_data, tmp_path):
         execute_run(run, run_data, tmp_path / "run")
         other = dataclasses.replace(run, config=with_settings(run.config, {"loss.name": "ce"}))

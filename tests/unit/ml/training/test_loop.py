@@ -82,6 +82,26 @@ class TestTrain:
         assert len(reporter.reports) < 9
         assert [r.is_best for r in reporter.reports[-2:]] == [False, False]
 
+    def test_however_short_the_time_one_epoch_is_finished(self, data, tmp_path):
+        reporter = ListReporter()
+
+        state = train(tiny_run(max_seconds=1e-9), data, tmp_path, reporter)
+
+        assert (state.epoch, len(reporter.reports)) == (1, 1)
+        assert state.best_weights
+
+    def test_time_adds_up_over_interruptions(self, data, tmp_path):
+        parts = ListReporter(stop_after=2)
+        resumed = ListReporter()
+
+        before = train(tiny_run(max_seconds=600.0), data, tmp_path, parts)
+        used_up = train(tiny_run(max_seconds=before.seconds), data, tmp_path, resumed)
+        a_little = before.seconds + 1e-9
+        after = train(tiny_run(max_seconds=a_little), data, tmp_path, resumed)
+
+        assert (before.epoch, used_up.epoch, after.epoch) == (2, 2, 3)
+        assert after.seconds == sum(r.seconds for r in parts.reports + resumed.reports)
+
     def test_a_loss_that_is_no_number_stops_before_the_update(self, data, tmp_path, monkeypatch):
         config = tiny_run()
         train(config, data, tmp_path, ListReporter(stop_after=1))
