@@ -29,7 +29,7 @@ from ml.networks.resaunet import ResAUNet
 from ml.training.data import TrainingData
 from ml.training.loop import train
 from ml.training.objective import Objective
-from ml.training.reporter import FileReporter, Reporter
+from ml.training.reporter import FileReporter, Reporter, StopRequestedError
 from ml.training.run_card import library_versions
 from ml.training.state import STATE_FILE, TrainingState, save_state, start_state
 from ml.training.step import NonFiniteLossError
@@ -76,25 +76,19 @@ def execute_run(
 
     Raises:
         ExperimentError: the folder holds another run.
-        RunStoppedError: the reporter stopped it.
+        RunStoppedError: the reporter stopped it, be it while the best weights are measured.
         EncoderWeightsError: the file of encoder weights cannot be used.
     """
     _claim(folder, run.config)
     finished = read_outcome(folder)
     if finished is not None:
         return finished
-    reporter = reporter or FileReporter(folder / EPOCHS_FILE)
-    cases = _load(run.config, data)
-    device = torch.device(data.device)
-    _start_from_encoder(run.config, data, folder / "training", device)
     try:
-        state = train(run.config, cases, folder / "training", reporter, device=device)
+        outcome = _carry_out(run, data, folder, reporter or FileReporter(folder / EPOCHS_FILE))
     except NonFiniteLossError as error:
         outcome = _failed(run, str(error))
-    else:
-        if not state.is_over(run.config.training):
-            raise RunStoppedError(run.name)
-        outcome = _finish(run, state, cases, folder)
+    except StopRequestedError as error:
+        raise RunStoppedError(run.name) from error
     _write_json(folder / OUTCOME_FILE, dataclasses.asdict(outcome))
     return outcome
 
@@ -119,6 +113,16 @@ def _claim(folder: Path, config: RunConfig) -> None:
         _write_json(path, config.to_dict())
     elif RunConfig.from_dict(json.loads(path.read_text())) != config:
         raise ExperimentError(f"{folder} holds a run of another configuration")
+
+
+def _carry_out(run: PlannedRun, data: RunData, folder: Path, reporter: Reporter) -> RunOutcome:
+    cases = _load(run.config, data)
+    device = torch.device(data.device)
+    _start_from_encoder(run.config, data, folder / "training", device)
+    state = train(run.config, cases, folder / "training", reporter, device=device)
+    if not state.is_over(run.config.training):
+        raise RunStoppedError(run.name)
+    return _finish(run, state, cases, folder, reporter)
 
 
 def _load(config: RunConfig, data: RunData) -> TrainingData:
@@ -157,7 +161,9 @@ def _start_from_encoder(
     save_state(state, config, folder)
 
 
-def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: Path) -> RunOutcome:
+def _finish(
+    run: PlannedRun, state: TrainingState, cases: TrainingData, folder: Path, reporter: Reporter
+) -> RunOutcome:
     """Keep the best weights, measured once more on the validation cases."""
     card = CheckpointCard(
         model_version=run.name,
@@ -174,7 +180,14 @@ def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: 
     checkpoint = Checkpoint(run_config=run.config, card=card, weights=state.best_weights, sha256="")
     network = channels_last(checkpoint.build_network())
     objective = Objective(run.config, torch.device("cpu"))
-    found = validate(network, objective, cases.validation, run.config, cases.structures)
+    found = validate(
+        network,
+        objective,
+        cases.validation,
+        run.config,
+        cases.structures,
+        reporter.should_stop,
+    )
     card = dataclasses.replace(
         card,
         metrics={

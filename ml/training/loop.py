@@ -15,7 +15,7 @@ from ml.training.batches import BatchLoader, EpochPlan, plan_epoch
 from ml.training.data import TrainingData
 from ml.training.determinism import deterministic_algorithms
 from ml.training.objective import Objective
-from ml.training.reporter import EpochReport, Reporter
+from ml.training.reporter import EpochReport, Reporter, StopRequestedError
 from ml.training.run_card import run_card, write_run_card
 from ml.training.schedule import learning_rate_at, set_learning_rate, update_mean
 from ml.training.state import TrainingState, load_or_start, save_state, snapshot
@@ -51,9 +51,9 @@ def train(
 ) -> TrainingState:
     """Train until epochs, time or patience end, resuming from `folder` if it holds a state.
 
-    State and run card are written after every epoch. A run that is asked to stop ends within a
-    step and returns the last finished epoch's state. On one machine and CPU, a resumed run equals
-    an uninterrupted one bit by bit, whatever the number of batches made ahead.
+    Every epoch is reported, then written to the run card and the state. A run that is asked to
+    stop ends within a batch and returns the last finished epoch's state. On one machine and CPU, a
+    resumed run equals an uninterrupted one bit by bit, whatever the number of batches made ahead.
 
     Raises:
         NonFiniteLossError: the loss left the real numbers; the last epoch's state remains.
@@ -78,25 +78,31 @@ def train(
     _log_derived_numbers(config, sampler, state)
     with deterministic_algorithms(device):
         while not state.is_over(config.training):
-            report = _run_epoch(run, state)
-            if report is None:
+            try:
+                report = _run_epoch(run, state)
+            except StopRequestedError:
                 return load_or_start(config, folder, device)
-            save_state(state, config, folder)
-            write_run_card(run_card(config, data, state), folder)
             reporter.epoch_finished(report)
+            # the state comes last: an epoch it does not hold is done, told and written again
+            write_run_card(run_card(config, data, state), folder)
+            save_state(state, config, folder)
             if reporter.should_stop():
                 break
     return state
 
 
-def _run_epoch(run: _Run, state: TrainingState) -> EpochReport | None:
-    """Train and validate once; None if the run was asked to stop meanwhile."""
+def _run_epoch(run: _Run, state: TrainingState) -> EpochReport:
+    """Train and validate once."""
     started, waited = time.perf_counter(), run.loader.seconds_waited
     losses = _train_epoch(run, state)
-    if losses is None:
-        return None
-    config, data = run.config, run.data
-    found = validate(state.kept_network, run.objective, data.validation, config, data.structures)
+    found = validate(
+        state.kept_network,
+        run.objective,
+        run.data.validation,
+        run.config,
+        run.data.structures,
+        run.reporter.should_stop,
+    )
     state.epoch += 1
     is_best, is_best_dice = _keep_best(state, found)
     seconds = time.perf_counter() - started
@@ -114,14 +120,14 @@ def _run_epoch(run: _Run, state: TrainingState) -> EpochReport | None:
     )
 
 
-def _train_epoch(run: _Run, state: TrainingState) -> list[float] | None:
+def _train_epoch(run: _Run, state: TrainingState) -> list[float]:
     plan = plan_epoch(run.config, run.sampler, state.augmentation_generator)
     state.network.train()
     losses: list[float] = []
     with closing(run.loader.batches(plan)) as batches:
         for batch in batches:
             if run.reporter.should_stop():
-                return None
+                raise StopRequestedError
             losses.append(_update(run, state, plan, batch))
             run.reporter.batch_finished(len(losses), len(plan), losses[-1])
     return losses

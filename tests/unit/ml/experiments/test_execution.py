@@ -78,6 +78,17 @@ class TestExecuteRun:
         assert (outcome.epochs, outcome.failure) == (1, None)
         assert load_checkpoint(tmp_path / "run" / CHECKPOINT_FILE).run_config == hurried
 
+    def test_a_stop_while_the_best_weights_are_measured_leaves_the_run_to_be_finished(
+        self, run, run_data, tmp_path
+    ):
+        reporter = StopsAfter(tmp_path / "epochs.jsonl", run.config.training.max_epochs)
+
+        with pytest.raises(RunStoppedError):
+            execute_run(run, run_data, tmp_path / "run", reporter)
+        assert read_outcome(tmp_path / "run") is None
+
+        assert execute_run(run, run_data, tmp_path / "run").epochs == 2
+
     def test_a_folder_of_another_run_is_refused(self, run, run_data, tmp_path):
         execute_run(run, run_data, tmp_path / "run")
         other = dataclasses.replace(run, config=with_settings(run.config, {"loss.name": "ce"}))
