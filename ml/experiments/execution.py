@@ -31,7 +31,7 @@ from ml.training.loop import train
 from ml.training.objective import Objective
 from ml.training.reporter import FileReporter, Reporter, StopRequestedError
 from ml.training.run_card import library_versions
-from ml.training.state import STATE_FILE, TrainingState, save_state, start_state
+from ml.training.state import STATE_FILE, TrainingState, is_same_run, save_state, start_state
 from ml.training.step import NonFiniteLossError
 from ml.training.validation import validate
 from ml.whole_files import write_whole
@@ -40,6 +40,7 @@ CONFIG_FILE = "config.json"
 EPOCHS_FILE = "epochs.jsonl"
 OUTCOME_FILE = "outcome.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+NON_FINITE_LOSS = "non_finite_loss"
 RESEARCH_USE = "Research only: trained by a researcher, not reviewed; not for clinical use."
 
 
@@ -71,8 +72,10 @@ def execute_run(
 ) -> RunOutcome:
     """Train a run, or go on with it, or return what it came to if it is over.
 
-    A loss that is not finite ends the run with a failure; everything else that goes wrong is
-    raised, and the run can be taken up again.
+    A run that is over goes on if it is now asked for more epochs, time or patience. A loss that is
+    not finite ends the run with a failure; everything else that goes wrong is raised, and the run
+    can be taken up again. Files are replaced, never written into, so a folder of hard links to
+    another run's files goes on by itself and leaves those as they are.
 
     Raises:
         ExperimentError: the folder holds another run.
@@ -86,7 +89,7 @@ def execute_run(
     try:
         outcome = _carry_out(run, data, folder, reporter or FileReporter(folder / EPOCHS_FILE))
     except NonFiniteLossError as error:
-        outcome = _failed(run, str(error))
+        outcome = _failed(run, NON_FINITE_LOSS, str(error))
     except StopRequestedError as error:
         raise RunStoppedError(run.name) from error
     _write_json(folder / OUTCOME_FILE, dataclasses.asdict(outcome))
@@ -96,7 +99,12 @@ def execute_run(
 def read_outcome(folder: Path) -> RunOutcome | None:
     """Read what a finished run came to, or None while it is not over."""
     path = folder / OUTCOME_FILE
-    return RunOutcome(**json.loads(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text())
+    # outcomes of earlier versions have no code, and knew this failure alone
+    values.setdefault("failure_code", NON_FINITE_LOSS if values.get("failure") else None)
+    return RunOutcome(**values)
 
 
 def cache_crops(configs: Sequence[RunConfig], data: RunData, processes: int) -> None:
@@ -108,11 +116,15 @@ def cache_crops(configs: Sequence[RunConfig], data: RunData, processes: int) -> 
 
 def _claim(folder: Path, config: RunConfig) -> None:
     path = folder / CONFIG_FILE
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(path, config.to_dict())
-    elif RunConfig.from_dict(json.loads(path.read_text())) != config:
+    claimed = RunConfig.from_dict(json.loads(path.read_text())) if path.exists() else None
+    if claimed == config:
+        return
+    if claimed is not None and not is_same_run(claimed, config):
         raise ExperimentError(f"{folder} holds a run of another configuration")
+    folder.mkdir(parents=True, exist_ok=True)
+    # what the run came to as it was first asked for says nothing of the run it is now
+    (folder / OUTCOME_FILE).unlink(missing_ok=True)
+    _write_json(path, config.to_dict())
 
 
 def _carry_out(run: PlannedRun, data: RunData, folder: Path, reporter: Reporter) -> RunOutcome:
@@ -206,7 +218,7 @@ def _finish(
     )
 
 
-def _failed(run: PlannedRun, reason: str) -> RunOutcome:
+def _failed(run: PlannedRun, code: str, reason: str) -> RunOutcome:
     return RunOutcome(
         label=run.label,
         seed=run.seed,
@@ -214,6 +226,7 @@ def _failed(run: PlannedRun, reason: str) -> RunOutcome:
         validation_dice={},
         epochs=0,
         failure=reason,
+        failure_code=code,
     )
 
 

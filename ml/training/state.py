@@ -147,6 +147,11 @@ def load_or_start(config: RunConfig, folder: Path, device: torch.device) -> Trai
     return start_state(config, device)
 
 
+def is_same_run(first: RunConfig, second: RunConfig) -> bool:
+    """Tell whether configurations differ in nothing but when the run ends and what follows it."""
+    return _fixed_settings(first.to_dict()) == _fixed_settings(second.to_dict())
+
+
 def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
     """Copy the weights and norm statistics."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
