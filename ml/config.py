@@ -233,6 +233,9 @@ class TrainingConfig:
     """Slices that go through the network at once; None: the whole batch. Smaller ones need less
     memory, but norm statistics and batch losses then see fewer slices."""
     max_epochs: int = 50
+    max_seconds: float | None = None
+    """Seconds of training and validation after which no further epoch is begun; one is always
+    finished, and the sum goes on over interruptions. None: as long as it takes."""
     slices_per_epoch: int | None = None
     """Slices drawn in an epoch; None: as many as the training cases have."""
     empty_slice_weight: float = 1.0
@@ -254,6 +257,9 @@ class TrainingConfig:
         for name in ("weight_decay", "warmup_steps", "empty_slice_weight", "seed"):
             _require(getattr(self, name) >= 0, f"training.{name}", "must not be negative")
         _require(0 <= self.ema_decay < 1, "training.ema_decay", "must lie in [0, 1)")
+        seconds = self.max_seconds
+        is_time = seconds is None or (seconds > 0 and math.isfinite(seconds))
+        _require(is_time, "training.max_seconds", "must be positive and finite")
         slices, micro = self.slices_per_epoch, self.micro_batch_size
         _require(slices is None or slices >= 1, "training.slices_per_epoch", "must be at least 1")
         divides = micro is None or (micro >= 1 and self.batch_size % micro == 0)

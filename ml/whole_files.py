@@ -9,9 +9,11 @@ from pathlib import Path
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path beside the file to write to; it takes the file's place in one rename.
 
-    After an error the file is as it was, and what was written stays beside it.
+    After an error the file is as it was, and what was written stays beside it. Hard links to the
+    file, or to what was left beside it, keep their content.
     """
     unfinished = path.with_name(path.name + ".part")
+    unfinished.unlink(missing_ok=True)
     yield unfinished
     unfinished.replace(path)
 

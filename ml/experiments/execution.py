@@ -29,9 +29,9 @@ from ml.planning.ranking import RunOutcome
 from ml.training.data import TrainingData
 from ml.training.loop import train
 from ml.training.objective import Objective
-from ml.training.reporter import FileReporter, Reporter
+from ml.training.reporter import FileReporter, Reporter, StopRequestedError
 from ml.training.run_card import library_versions
-from ml.training.state import STATE_FILE, TrainingState, save_state, start_state
+from ml.training.state import STATE_FILE, TrainingState, is_same_run, save_state, start_state
 from ml.training.step import NonFiniteLossError
 from ml.training.validation import validate
 from ml.whole_files import write_whole
@@ -40,6 +40,7 @@ CONFIG_FILE = "config.json"
 EPOCHS_FILE = "epochs.jsonl"
 OUTCOME_FILE = "outcome.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
+NON_FINITE_LOSS = "non_finite_loss"
 RESEARCH_USE = "Research only: trained by a researcher, not reviewed; not for clinical use."
 
 
@@ -71,30 +72,26 @@ def execute_run(
 ) -> RunOutcome:
     """Train a run, or go on with it, or return what it came to if it is over.
 
-    A loss that is not finite ends the run with a failure; everything else that goes wrong is
-    raised, and the run can be taken up again.
+    A run that is over goes on if it is now asked for more epochs, time or patience. A loss that is
+    not finite ends the run with a failure; everything else that goes wrong is raised, and the run
+    can be taken up again. Files are replaced, never written into, so a folder of hard links to
+    another run's files goes on by itself and leaves those as they are.
 
     Raises:
         ExperimentError: the folder holds another run.
-        RunStoppedError: the reporter stopped it.
+        RunStoppedError: the reporter stopped it, be it while the best weights are measured.
         EncoderWeightsError: the file of encoder weights cannot be used.
     """
     _claim(folder, run.config)
     finished = read_outcome(folder)
     if finished is not None:
         return finished
-    reporter = reporter or FileReporter(folder / EPOCHS_FILE)
-    cases = _load(run.config, data)
-    device = torch.device(data.device)
-    _start_from_encoder(run.config, data, folder / "training", device)
     try:
-        state = train(run.config, cases, folder / "training", reporter, device=device)
+        outcome = _carry_out(run, data, folder, reporter or FileReporter(folder / EPOCHS_FILE))
     except NonFiniteLossError as error:
-        outcome = _failed(run, str(error))
-    else:
-        if not _is_over(state, run.config):
-            raise RunStoppedError(run.name)
-        outcome = _finish(run, state, cases, folder)
+        outcome = _failed(run, NON_FINITE_LOSS, str(error))
+    except StopRequestedError as error:
+        raise RunStoppedError(run.name) from error
     _write_json(folder / OUTCOME_FILE, dataclasses.asdict(outcome))
     return outcome
 
@@ -102,7 +99,12 @@ def execute_run(
 def read_outcome(folder: Path) -> RunOutcome | None:
     """Read what a finished run came to, or None while it is not over."""
     path = folder / OUTCOME_FILE
-    return RunOutcome(**json.loads(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text())
+    # outcomes of earlier versions have no code, and knew this failure alone
+    values.setdefault("failure_code", NON_FINITE_LOSS if values.get("failure") else None)
+    return RunOutcome(**values)
 
 
 def cache_crops(configs: Sequence[RunConfig], data: RunData, processes: int) -> None:
@@ -114,11 +116,25 @@ def cache_crops(configs: Sequence[RunConfig], data: RunData, processes: int) -> 
 
 def _claim(folder: Path, config: RunConfig) -> None:
     path = folder / CONFIG_FILE
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(path, config.to_dict())
-    elif RunConfig.from_dict(json.loads(path.read_text())) != config:
+    claimed = RunConfig.from_dict(json.loads(path.read_text())) if path.exists() else None
+    if claimed == config:
+        return
+    if claimed is not None and not is_same_run(claimed, config):
         raise ExperimentError(f"{folder} holds a run of another configuration")
+    folder.mkdir(parents=True, exist_ok=True)
+    # what the run came to as it was first asked for says nothing of the run it is now
+    (folder / OUTCOME_FILE).unlink(missing_ok=True)
+    _write_json(path, config.to_dict())
+
+
+def _carry_out(run: PlannedRun, data: RunData, folder: Path, reporter: Reporter) -> RunOutcome:
+    cases = _load(run.config, data)
+    device = torch.device(data.device)
+    _start_from_encoder(run.config, data, folder / "training", device)
+    state = train(run.config, cases, folder / "training", reporter, device=device)
+    if not state.is_over(run.config.training):
+        raise RunStoppedError(run.name)
+    return _finish(run, state, cases, folder, reporter)
 
 
 def _load(config: RunConfig, data: RunData) -> TrainingData:
@@ -157,11 +173,9 @@ def _start_from_encoder(
     save_state(state, config, folder)
 
 
-def _is_over(state: TrainingState, config: RunConfig) -> bool:
-    return state.early_stopping.is_exhausted or state.epoch >= config.training.max_epochs
-
-
-def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: Path) -> RunOutcome:
+def _finish(
+    run: PlannedRun, state: TrainingState, cases: TrainingData, folder: Path, reporter: Reporter
+) -> RunOutcome:
     """Keep the best weights, measured once more on the validation cases."""
     card = CheckpointCard(
         model_version=run.name,
@@ -178,7 +192,14 @@ def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: 
     checkpoint = Checkpoint(run_config=run.config, card=card, weights=state.best_weights, sha256="")
     network = channels_last(checkpoint.build_network())
     objective = Objective(run.config, torch.device("cpu"))
-    found = validate(network, objective, cases.validation, run.config, cases.structures)
+    found = validate(
+        network,
+        objective,
+        cases.validation,
+        run.config,
+        cases.structures,
+        reporter.should_stop,
+    )
     card = dataclasses.replace(
         card,
         metrics={
@@ -197,7 +218,7 @@ def _finish(run: PlannedRun, state: TrainingState, cases: TrainingData, folder: 
     )
 
 
-def _failed(run: PlannedRun, reason: str) -> RunOutcome:
+def _failed(run: PlannedRun, code: str, reason: str) -> RunOutcome:
     return RunOutcome(
         label=run.label,
         seed=run.seed,
@@ -205,6 +226,7 @@ def _failed(run: PlannedRun, reason: str) -> RunOutcome:
         validation_dice={},
         epochs=0,
         failure=reason,
+        failure_code=code,
     )
 
 

@@ -11,6 +11,7 @@ from ml.data.pools import process_pool, share_of_cores
 from ml.experiments.execution import RunData, cache_crops, execute_run
 from ml.planning.plan import PlannedRun
 from ml.planning.ranking import RunOutcome
+from ml.whole_files import write_whole
 
 Result = TypeVar("Result")
 LOG_FILE = "run.log"
@@ -66,7 +67,11 @@ def _execute(run: PlannedRun, data: RunData, folder: Path) -> RunOutcome:
 def _log_file(folder: Path) -> Iterator[None]:
     """Keep a log for every run: the lines of several would mix on one screen."""
     folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / LOG_FILE)
+    path = folder / LOG_FILE
+    if path.exists():
+        # a file of this run's own: the log of a folder of hard links is another run's too
+        write_whole(path, path.read_bytes())
+    handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger = logging.getLogger("ml")
     level = logger.level

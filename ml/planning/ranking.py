@@ -18,6 +18,8 @@ class RunOutcome:
     epochs: int
     failure: str | None = None
     """Why the run has no weights, or None."""
+    failure_code: str | None = None
+    """The same as a word that stays the same, such as non_finite_loss."""
 
     @property
     def mean_dice(self) -> float:

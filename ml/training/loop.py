@@ -15,7 +15,7 @@ from ml.training.batches import BatchLoader, EpochPlan, plan_epoch
 from ml.training.data import TrainingData
 from ml.training.determinism import deterministic_algorithms
 from ml.training.objective import Objective
-from ml.training.reporter import EpochReport, Reporter
+from ml.training.reporter import EpochReport, Reporter, StopRequestedError
 from ml.training.run_card import run_card, write_run_card
 from ml.training.schedule import learning_rate_at, set_learning_rate, update_mean
 from ml.training.state import TrainingState, load_or_start, save_state, snapshot
@@ -49,11 +49,11 @@ def train(
     device: torch.device = CPU,
     batches_ahead: int = BATCHES_AHEAD,
 ) -> TrainingState:
-    """Train until the epochs or the patience end, resuming from `folder` if it holds a state.
+    """Train until epochs, time or patience end, resuming from `folder` if it holds a state.
 
-    State and run card are written after every epoch. A run that is asked to stop ends within a
-    step and returns the last finished epoch's state. On one machine and CPU, a resumed run equals
-    an uninterrupted one bit by bit, whatever the number of batches made ahead.
+    Every epoch is reported, then written to the run card and the state. A run that is asked to
+    stop ends within a batch and returns the last finished epoch's state. On one machine and CPU, a
+    resumed run equals an uninterrupted one bit by bit, whatever the number of batches made ahead.
 
     Raises:
         NonFiniteLossError: the loss left the real numbers; the last epoch's state remains.
@@ -77,49 +77,57 @@ def train(
     )
     _log_derived_numbers(config, sampler, state)
     with deterministic_algorithms(device):
-        while state.epoch < config.training.max_epochs and not state.early_stopping.is_exhausted:
-            report = _run_epoch(run, state)
-            if report is None:
+        while not state.is_over(config.training):
+            try:
+                report = _run_epoch(run, state)
+            except StopRequestedError:
                 return load_or_start(config, folder, device)
-            save_state(state, config, folder)
-            write_run_card(run_card(config, data, state), folder)
             reporter.epoch_finished(report)
+            # the state comes last: an epoch it does not hold is done, told and written again
+            write_run_card(run_card(config, data, state), folder)
+            save_state(state, config, folder)
             if reporter.should_stop():
                 break
     return state
 
 
-def _run_epoch(run: _Run, state: TrainingState) -> EpochReport | None:
-    """Train and validate once; None if the run was asked to stop meanwhile."""
+def _run_epoch(run: _Run, state: TrainingState) -> EpochReport:
+    """Train and validate once."""
     started, waited = time.perf_counter(), run.loader.seconds_waited
     losses = _train_epoch(run, state)
-    if losses is None:
-        return None
-    config, data = run.config, run.data
-    found = validate(state.kept_network, run.objective, data.validation, config, data.structures)
+    found = validate(
+        state.kept_network,
+        run.objective,
+        run.data.validation,
+        run.config,
+        run.data.structures,
+        run.reporter.should_stop,
+    )
     state.epoch += 1
     is_best, is_best_dice = _keep_best(state, found)
+    seconds = time.perf_counter() - started
+    state.seconds += seconds
     return EpochReport(
         epoch=state.epoch,
         training_loss=float(np.mean(losses)),
         validation_loss=found.loss,
         validation_dice=found.dice,
         learning_rate=state.optimizer.param_groups[0]["lr"],
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         seconds_waited=run.loader.seconds_waited - waited,
         is_best=is_best,
         is_best_dice=is_best_dice,
     )
 
 
-def _train_epoch(run: _Run, state: TrainingState) -> list[float] | None:
+def _train_epoch(run: _Run, state: TrainingState) -> list[float]:
     plan = plan_epoch(run.config, run.sampler, state.augmentation_generator)
     state.network.train()
     losses: list[float] = []
     with closing(run.loader.batches(plan)) as batches:
         for batch in batches:
             if run.reporter.should_stop():
-                return None
+                raise StopRequestedError
             losses.append(_update(run, state, plan, batch))
             run.reporter.batch_finished(len(losses), len(plan), losses[-1])
     return losses
@@ -162,7 +170,7 @@ def _keep_best(state: TrainingState, found: Validation) -> tuple[bool, bool]:
 def _log_derived_numbers(config: RunConfig, sampler: SliceSampler, state: TrainingState) -> None:
     count = config.training.slices_per_epoch or len(sampler)
     _logger.info(
-        "%d parameters, %d slices, %d batches an epoch, epochs %d to %d",
+        "%d parameters, %d slices, %d batches an epoch, epochs %d to at most %d",
         sum(p.numel() for p in state.network.parameters()),
         len(sampler),
         max(count // config.training.batch_size, 1),

@@ -29,6 +29,7 @@ def run_card(config: RunConfig, data: TrainingData, state: TrainingState) -> dic
         "micro_batch_size": config.training.micro_batch_size or batch_size,
         "epochs": state.epoch,
         "steps": state.step,
+        "seconds": state.seconds,
         "best_validation_loss": state.early_stopping.best_loss,
         "best_validation_dice": state.best_dice,
         "parameters": sum(p.numel() for p in state.network.parameters()),

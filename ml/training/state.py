@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ml.config import Precision, RunConfig
+from ml.config import Precision, RunConfig, TrainingConfig
 from ml.networks import build_network
 from ml.networks.blocks import channels_last
 from ml.training.early_stopping import EarlyStopping
@@ -19,7 +19,7 @@ from ml.training.schedule import build_optimizer
 from ml.whole_files import written_whole
 
 STATE_FILE = "state.pt"
-CHANGEABLE_SETTINGS = ("max_epochs", "patience")
+CHANGEABLE_SETTINGS = ("max_epochs", "max_seconds", "patience")
 """A run may go on for longer than it was first meant to; all else would be another run."""
 
 
@@ -50,6 +50,8 @@ class TrainingState:
     epoch: int = 0
     """Finished epochs."""
     step: int = 0
+    seconds: float = 0.0
+    """Spent in the finished epochs."""
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     """At the lowest validation loss, the paper's choice."""
     best_dice: float = -math.inf
@@ -60,6 +62,11 @@ class TrainingState:
     def kept_network(self) -> nn.Module:
         """The network that is validated and kept."""
         return self.mean_network if self.mean_network is not None else self.network
+
+    def is_over(self, training: TrainingConfig) -> bool:
+        """Tell whether epochs, time or patience are used up: no further epoch is begun then."""
+        is_late = training.max_seconds is not None and self.seconds >= training.max_seconds
+        return is_late or self.epoch >= training.max_epochs or self.early_stopping.is_exhausted
 
 
 def start_state(config: RunConfig, device: torch.device) -> TrainingState:
@@ -98,6 +105,7 @@ def save_state(state: TrainingState, config: RunConfig, folder: Path) -> None:
         "epochs_without_improvement": stopping.epochs_without_improvement,
         "epoch": state.epoch,
         "step": state.step,
+        "seconds": state.seconds,
         "best_weights": state.best_weights,
         "best_dice": state.best_dice,
         "best_dice_weights": state.best_dice_weights,
@@ -127,6 +135,8 @@ def load_state(config: RunConfig, folder: Path, device: torch.device) -> Trainin
     state.early_stopping.epochs_without_improvement = values["epochs_without_improvement"]
     for name in ("epoch", "step", "best_weights", "best_dice", "best_dice_weights"):
         setattr(state, name, values[name])
+    # states of versions that kept no time lack it
+    state.seconds = values.get("seconds", 0.0)
     return state
 
 
@@ -135,6 +145,11 @@ def load_or_start(config: RunConfig, folder: Path, device: torch.device) -> Trai
     if (folder / STATE_FILE).exists():
         return load_state(config, folder, device)
     return start_state(config, device)
+
+
+def is_same_run(first: RunConfig, second: RunConfig) -> bool:
+    """Tell whether configurations differ in nothing but when the run ends and what follows it."""
+    return _fixed_settings(first.to_dict()) == _fixed_settings(second.to_dict())
 
 
 def snapshot(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -146,7 +161,8 @@ def _fixed_settings(values: dict[str, object]) -> str:
     """Return what must not change as text in which tuples and lists are the same."""
     copied = json.loads(json.dumps(values))
     for name in CHANGEABLE_SETTINGS:
-        copied["training"].pop(name)
+        # states of earlier versions lack what they did not know
+        copied["training"].pop(name, None)
     # labels are made from logits after training
     copied.pop("postprocessing")
     return json.dumps(copied, sort_keys=True)

@@ -1,7 +1,7 @@
 """How good a network is on the network's own grid, cheap enough for every epoch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from ml.data.cases import Case
 from ml.data.slices import iterate_case
 from ml.structures import StructureSet
 from ml.training.objective import Objective
+from ml.training.reporter import StopRequestedError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +30,10 @@ class Validation:
         return _finite_mean(list(self.dice.values()))
 
 
+def _never() -> bool:
+    return False
+
+
 @torch.no_grad()
 def validate(
     network: nn.Module,
@@ -36,10 +41,14 @@ def validate(
     cases: Sequence[Case],
     config: RunConfig,
     structures: StructureSet,
+    should_stop: Callable[[], bool] = _never,
 ) -> Validation:
     """Measure the network in evaluation mode.
 
     A case without a structure, in truth and prediction, is left out of that structure's mean.
+
+    Raises:
+        StopRequestedError: `should_stop`, asked before every batch, said so.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -49,6 +58,8 @@ def validate(
     for case in cases:
         counts = np.zeros((3, structures.class_count))
         for batch in iterate_case(case, config.preprocessing, config.training.batch_size):
+            if should_stop():
+                raise StopRequestedError
             images = plain_channels(batch.hu, config.preprocessing).to(device)
             labels = batch.labels.to(device)
             loss, logits = objective(network, images, labels)

@@ -19,6 +19,7 @@ from services.core.storage import Storage, StoredKind
 from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext
+from services.worker.experiments import conclude_experiments
 
 log = get_logger(__name__)
 
@@ -64,6 +65,7 @@ class Housekeeper:
         worker = self._worker
         report_worker(worker)
         take_over_lost_jobs(worker.unit_of_work())
+        conclude_experiments(worker)
         send_again(worker.unit_of_work(), resend_seconds=worker.times.resend_seconds)
         if time.monotonic() - self._cleared_at >= worker.times.retention_seconds:
             self._cleared_at = time.monotonic()

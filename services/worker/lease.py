@@ -71,8 +71,17 @@ class Lease:
             LeaseLostError: the lease ran out or another worker has the job.
             JobCancelledError: the job is to stop.
         """
-        self._stage, self._progress = stage, progress
+        self.note(stage, progress)
         self.check()
+
+    def note(self, stage: JobStage, progress: float) -> None:
+        """Note where the work stands, for the next heartbeat to write."""
+        self._stage, self._progress = stage, progress
+
+    @property
+    def is_wanted(self) -> bool:
+        """Tell whether check() would return."""
+        return self._answer is LeaseAnswer.HELD and time.monotonic() <= self._valid_until
 
     def check(self) -> None:
         """Return while the work is wanted.

@@ -110,8 +110,7 @@ def load_network(options: NetworkOptions) -> LoadedNetwork:
     from ml.checkpoint import demo_weights_path, load_checkpoint  # noqa: PLC0415
     from ml.inference.predictor import Predictor as TorchPredictor  # noqa: PLC0415
 
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise DeviceMissingError(options.device)
+    require_device(options.device)
     checkpoint = load_checkpoint(options.weights_path or demo_weights_path())
     predictor = TorchPredictor(
         checkpoint,
@@ -125,6 +124,18 @@ def load_network(options: NetworkOptions) -> LoadedNetwork:
         model_version=checkpoint.card.model_version,
         weights_sha256=checkpoint.sha256,
     )
+
+
+def require_device(device: str) -> None:
+    """Return if torch can compute there.
+
+    Raises:
+        DeviceMissingError: cuda without a GPU.
+    """
+    import torch  # noqa: PLC0415 (see the head of this module)
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceMissingError(device)
 
 
 class _MemoryGuard:

@@ -17,7 +17,21 @@ def _contour_job() -> Work:
     return contour_job
 
 
+def _train_run() -> Work:
+    from services.worker.training import train_run
+
+    return train_run
+
+
+def _write_report() -> Work:
+    from services.worker.reporting import write_experiment_report
+
+    return write_experiment_report
+
+
 WORK: dict[TaskName, Callable[[], Work]] = {
     TaskName.CONTOUR_JOB_RUN: _contour_job,
+    TaskName.RUN_TRAIN: _train_run,
+    TaskName.REPORT_WRITE: _write_report,
 }
 """By task; called in the forked child."""

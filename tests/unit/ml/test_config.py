@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -33,6 +34,7 @@ RICH = RunConfig(
         schedule=ScheduleName.POLY,
         precision=Precision.BFLOAT16,
         slices_per_epoch=100,
+        max_seconds=3600.0,
     ),
     postprocessing=PostprocessingConfig(
         thresholds=(0.5, 0.4, 0.6, 0.5), presence_gate=(0.3, 0.7), fill_gap_slices=2
@@ -80,6 +82,9 @@ class TestRunConfig:
             ("training", {"batch_size": 16, "micro_batch_size": 5}),
             ("training", {"ema_decay": 1.0}),
             ("training", {"patience": 0}),
+            ("training", {"max_seconds": 0}),
+            ("training", {"max_seconds": math.inf}),
+            ("training", {"max_seconds": math.nan}),
             ("preprocessing", {"crop_size_px": 100}),
             ("preprocessing", {"context_mm": [-5.0, 5.0]}),
             ("preprocessing", {"windows": []}),

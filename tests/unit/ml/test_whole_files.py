@@ -21,6 +21,20 @@ class TestWrittenWhole:
         assert path.read_text() == "new"
         assert list(tmp_path.iterdir()) == [path]
 
+    def test_hard_links_to_it_and_to_what_was_left_beside_it_keep_their_content(self, tmp_path):
+        path, left = tmp_path / "a.txt", tmp_path / "a.txt.part"
+        path.write_text("old")
+        left.write_text("torn")
+        (tmp_path / "links").mkdir()
+        for file in (path, left):
+            (tmp_path / "links" / file.name).hardlink_to(file)
+
+        with written_whole(path) as unfinished:
+            unfinished.write_text("new")
+
+        assert (tmp_path / "links" / "a.txt").read_text() == "old"
+        assert (tmp_path / "links" / "a.txt.part").read_text() == "torn"
+
     def test_after_an_error_it_is_as_it_was(self, tmp_path):
         path = tmp_path / "a.txt"
         path.write_text("old")

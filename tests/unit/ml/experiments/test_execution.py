@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import save_file
 from ml.checkpoint import load_checkpoint
 from ml.experiments.execution import (
     CHECKPOINT_FILE,
+    EPOCHS_FILE,
     OUTCOME_FILE,
     ExperimentError,
     RunStoppedError,
@@ -17,6 +19,7 @@ from ml.experiments.execution import (
     read_outcome,
 )
 from ml.planning.plan import PlannedRun, plan_training, with_settings
+from ml.planning.ranking import RunOutcome
 from ml.training.reporter import FileReporter
 from tests.factories.resnet34 import torchvision_resnet34
 
@@ -32,6 +35,24 @@ class StopsAfter(FileReporter):
 
     def should_stop(self) -> bool:
         return self.left <= 0
+
+
+def lengthened(run: PlannedRun, epochs: int) -> PlannedRun:
+    return dataclasses.replace(
+        run, config=with_settings(run.config, {"training.max_epochs": epochs})
+    )
+
+
+def link_files(folder: Path, target: Path) -> None:
+    """Give every file of a folder a second name in another."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        link = target / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.hardlink_to(path)
+
+
+def content_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -70,6 +91,25 @@ class TestExecuteRun:
         digests = [load_checkpoint(folder / CHECKPOINT_FILE).sha256 for folder in (whole, halved)]
         assert digests[0] == digests[1]
 
+    def test_a_run_whose_time_is_up_keeps_its_best_weights(self, run, run_data, tmp_path):
+        hurried = with_settings(run.config, {"training.max_seconds": 1e-9})
+
+        outcome = execute_run(dataclasses.replace(run, config=hurried), run_data, tmp_path / "run")
+
+        assert (outcome.epochs, outcome.failure) == (1, None)
+        assert load_checkpoint(tmp_path / "run" / CHECKPOINT_FILE).run_config == hurried
+
+    def test_a_stop_while_the_best_weights_are_measured_leaves_the_run_to_be_finished(
+        self, run, run_data, tmp_path
+    ):
+        reporter = StopsAfter(tmp_path / "epochs.jsonl", run.config.training.max_epochs)
+
+        with pytest.raises(RunStoppedError):
+            execute_run(run, run_data, tmp_path / "run", reporter)
+        assert read_outcome(tmp_path / "run") is None
+
+        assert execute_run(run, run_data, tmp_path / "run").epochs == 2
+
     def test_a_folder_of_another_run_is_refused(self, run, run_data, tmp_path):
         execute_run(run, run_data, tmp_path / "run")
         other = dataclasses.replace(run, config=with_settings(run.config, {"loss.name": "ce"}))
@@ -86,8 +126,63 @@ class TestExecuteRun:
 
         assert outcome.failure is not None
         assert "stopped before the update" in outcome.failure
+        assert outcome.failure_code == "non_finite_loss"
         assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
         assert json.loads((tmp_path / "run" / OUTCOME_FILE).read_text())["failure"]
+
+    def test_a_finished_run_goes_on_if_it_is_asked_for_more(self, run, run_data, tmp_path):
+        longer = lengthened(run, 3)
+        # the learning rate is constant here: another course would follow from the number of epochs
+        execute_run(run, run_data, tmp_path / "parts")
+
+        outcome = execute_run(longer, run_data, tmp_path / "parts")
+        execute_run(longer, run_data, tmp_path / "whole")
+
+        assert outcome.epochs == 3
+        digests = [
+            load_checkpoint(tmp_path / name / CHECKPOINT_FILE).sha256 for name in ("parts", "whole")
+        ]
+        assert digests[0] == digests[1]
+        assert read_outcome(tmp_path / "parts") == outcome
+
+    @pytest.mark.parametrize("is_finished", [True, False])
+    def test_a_folder_of_links_goes_on_and_leaves_the_other_folder_as_it_is(
+        self, run, run_data, tmp_path, is_finished
+    ):
+        origin, linked = tmp_path / "origin", tmp_path / "linked"
+        if is_finished:
+            execute_run(run, run_data, origin)
+        else:
+            with pytest.raises(RunStoppedError):
+                execute_run(run, run_data, origin, StopsAfter(origin / EPOCHS_FILE, 1))
+        for left in ("config.json.part", "training/state.pt.part", "epochs.jsonl.part"):
+            (origin / left).write_bytes(b"torn")
+        link_files(origin, linked)
+        before = content_of(origin)
+
+        outcome = execute_run(lengthened(run, 3), run_data, linked)
+
+        assert content_of(origin) == before
+        assert outcome.epochs == 3
+        assert len((linked / EPOCHS_FILE).read_text().splitlines()) == 3
+
+
+class TestReadOutcome:
+    @pytest.mark.parametrize(
+        ("failure", "code"), [(None, None), ("the loss became nan", "non_finite_loss")]
+    )
+    def test_an_outcome_from_before_failures_had_codes_is_read(self, tmp_path, failure, code):
+        values = {
+            "label": "a",
+            "seed": 0,
+            "validation_loss": 0.5,
+            "validation_dice": {"Bladder": 0.5},
+            "epochs": 2,
+            "failure": failure,
+        }
+        (tmp_path / OUTCOME_FILE).write_text(json.dumps(values))
+
+        assert read_outcome(tmp_path) == RunOutcome(**values, failure_code=code)
 
 
 class TestEncoderWeights:

@@ -37,3 +37,16 @@ class TestRunPlan:
         for name, outcome in ended.items():
             assert read_outcome(tmp_path / "r" / name) == outcome
             assert "epoch 2" in (tmp_path / "r" / name / LOG_FILE).read_text()
+
+    def test_the_log_of_a_linked_folder_is_not_written_into(self, tiny_config, run_data, tmp_path):
+        plan = plan_loss_comparison(tiny_config, [0], [LossName.CE])
+        log = tmp_path / "r" / "loss-ce-s0" / LOG_FILE
+        log.parent.mkdir(parents=True)
+        (tmp_path / "other.log").write_text("of another run\n")
+        log.hardlink_to(tmp_path / "other.log")
+
+        list(run_plan(plan, run_data, tmp_path / "r", 1))
+
+        assert (tmp_path / "other.log").read_text() == "of another run\n"
+        assert log.read_text().startswith("of another run\n")
+        assert "epoch 2" in log.read_text()

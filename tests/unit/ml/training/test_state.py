@@ -1,9 +1,11 @@
 import dataclasses
+import json
 
 import pytest
 import torch
 
 from ml.config import Precision, RunConfig
+from ml.training.early_stopping import EarlyStopping
 from ml.training.state import StateMismatchError, load_or_start, load_state, save_state, start_state
 from tests.factories.cases import tiny_run
 
@@ -40,15 +42,41 @@ class TestState:
     def test_a_run_may_go_on_for_longer_and_be_processed_otherwise(self, tmp_path):
         config = tiny_run()
         save_state(start_state(config, CPU), config, tmp_path)
-        longer: RunConfig = tiny_run(max_epochs=9, patience=2)
+        longer: RunConfig = tiny_run(max_epochs=9, max_seconds=60.0, patience=2)
         longer = dataclasses.replace(
             longer, postprocessing=dataclasses.replace(longer.postprocessing, fill_gap_slices=2)
         )
 
         assert load_or_start(longer, tmp_path, CPU).early_stopping.patience == 2
 
+    def test_a_state_from_before_time_was_kept_goes_on(self, tmp_path):
+        config = tiny_run()
+        save_state(start_state(config, CPU), config, tmp_path)
+        values = torch.load(tmp_path / "state.pt", weights_only=True)
+        settings = json.loads(values["config"])
+        del values["seconds"], settings["training"]["max_seconds"]
+        torch.save(values | {"config": json.dumps(settings)}, tmp_path / "state.pt")
+
+        assert load_state(config, tmp_path, CPU).seconds == 0
+
     def test_without_a_state_a_run_starts(self, tmp_path):
         assert load_or_start(tiny_run(), tmp_path, CPU).epoch == 0
+
+    @pytest.mark.parametrize(
+        ("values", "is_over"),
+        [
+            ({}, False),
+            ({"epoch": 3, "seconds": 59.0}, False),
+            ({"epoch": 4}, True),
+            ({"seconds": 60.0}, True),
+            ({"early_stopping": EarlyStopping(patience=2, epochs_without_improvement=2)}, True),
+        ],
+    )
+    def test_epochs_time_and_patience_end_a_run(self, values, is_over):
+        config = tiny_run(max_epochs=4, max_seconds=60.0)
+        state = dataclasses.replace(start_state(config, CPU), **values)
+
+        assert state.is_over(config.training) == is_over
 
     def test_only_float16_scales_gradients(self):
         scaled = [
