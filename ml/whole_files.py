@@ -12,6 +12,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     After an error the file is as it was, and what was written stays beside it.
     """
     unfinished = path.with_name(path.name + ".part")
+    # one left by a process that was stopped may be another folder's file too, by a hard link
+    unfinished.unlink(missing_ok=True)
     yield unfinished
     unfinished.replace(path)
 
