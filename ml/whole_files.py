@@ -13,6 +13,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     file, or to what was left beside it, keep their content.
     """
     unfinished = path.with_name(path.name + ".part")
+    # one left by a process that was stopped may be another folder's file too, by a hard link
     unfinished.unlink(missing_ok=True)
     yield unfinished
     unfinished.replace(path)

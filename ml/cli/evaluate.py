@@ -8,7 +8,8 @@ from ml.checkpoint import CheckpointError, load_checkpoint
 from ml.cli.errors import BadInputError, refusing
 from ml.cli.options import ANY_PATH
 from ml.cli.progress import show_progress
-from ml.cli.runs import PARTS, part_cases
+from ml.cli.runs import part_cases
+from ml.data.splits import PARTS
 from ml.evaluation.evaluate import evaluate_dataset, predict_labels
 from ml.evaluation.rows import CaseScore, RunLabel, write_rows
 from ml.inference.predictor import EnsembleError, Predictor

@@ -18,8 +18,6 @@ from ml.planning.recipes import RECIPES
 
 Function = TypeVar("Function", bound=Callable[..., Any])  # Any: a command of any options
 
-PARTS = ("training", "validation", "test")
-
 
 def configuration_options(function: Function) -> Function:
     """Add --recipe, --config and --set; read_config makes a configuration of them."""

@@ -7,7 +7,7 @@ import click
 from ml.cli.errors import BadInputError
 from ml.cli.options import EXISTING_FOLDER, Proportions
 from ml.data.dataset import open_dataset
-from ml.data.splits import PAPER_PROPORTIONS, split_patients
+from ml.data.splits import PAPER_PROPORTIONS, PARTS, split_patients
 
 
 @click.command()
@@ -36,6 +36,6 @@ def command(dataset: Path, seed: int, proportions: tuple[int, int, int], *, repl
     patients = sorted({facts.patient_id for facts in opened.facts()})
     split = split_patients(patients, seed=seed, proportions=proportions)
     stored = opened.with_split(split)
-    for name in ("training", "validation", "test"):
+    for name in PARTS:
         part = getattr(split, name)
         click.echo(f"{name:<11}{len(part):>5} patients{len(stored.case_ids(part)):>6} cases")

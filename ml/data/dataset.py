@@ -10,7 +10,7 @@ hu.npy  labels.npy     int16 and uint8, slice row column, in the CT's own order
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,11 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def write_case(dataset: Dataset, case: LabelledCase) -> CaseFacts:
-    """Add a case, or replace the one of its id; a reader never sees half of it."""
+    """Add a case, or replace the one of its id; a reader never sees half of it.
+
+    Files are made anew and never written into: a dataset that shares files with this one by hard
+    links stays as it is.
+    """
     target = dataset.folder / CASES_FOLDER / case.case_id
     unfinished = target.with_name(f".{case.case_id}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -157,9 +161,36 @@ def write_case(dataset: Dataset, case: LabelledCase) -> CaseFacts:
         "source": case.source,
     }
     (unfinished / CASE_FILE).write_text(json.dumps(facts, indent=1) + "\n")
-    shutil.rmtree(target, ignore_errors=True)
+    if target.exists():
+        _remove_whole(target)
     unfinished.rename(target)
     return _read_facts(target)
+
+
+def remove_case(dataset: Dataset, case_id: str) -> None:
+    """Take a case out; a reader never sees half of it.
+
+    Raises:
+        DatasetError: there is no such case.
+    """
+    folder = dataset.folder / CASES_FOLDER / case_id
+    if not (folder / CASE_FILE).exists():
+        raise DatasetError(f"{dataset.name} has no case {case_id}")
+    _remove_whole(folder)
+
+
+def forget_cases(dataset: Dataset, keep: Collection[str]) -> list[str]:
+    """Take out every case but those to keep, and return the ids of what was taken out."""
+    forgotten = [facts.case_id for facts in dataset.facts() if facts.case_id not in keep]
+    for case_id in forgotten:
+        remove_case(dataset, case_id)
+    return forgotten
+
+
+def discard_unfinished_cases(dataset: Dataset) -> None:
+    """Remove what a process left that was stopped while it wrote or removed a case."""
+    for unfinished in (dataset.folder / CASES_FOLDER).glob(".*.part"):
+        shutil.rmtree(unfinished)
 
 
 def case_sha256(case: LabelledCase) -> str:
@@ -169,6 +200,14 @@ def case_sha256(case: LabelledCase) -> str:
     digest.update(np.ascontiguousarray(case.labels).data)
     digest.update(json.dumps(_geometry_dict(case.volume.geometry)).encode())
     return digest.hexdigest()
+
+
+def _remove_whole(folder: Path) -> None:
+    """Remove a case's folder under a name that is no case's: half of it is never one."""
+    removed = folder.with_name(f".{folder.name}.old.part")
+    shutil.rmtree(removed, ignore_errors=True)
+    folder.rename(removed)
+    shutil.rmtree(removed)
 
 
 def _read_facts(folder: Path) -> CaseFacts:

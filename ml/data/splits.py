@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+PARTS = ("training", "validation", "test")
+"""What a split consists of, in this order."""
+
 PAPER_PROPORTIONS = (111, 30, 15)
 """Training, validation and test patients of the paper."""
 
@@ -27,7 +30,7 @@ class Split:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Split":  # Any: json
         """Rebuild a split from to_dict or from its json."""
-        parts = {name: tuple(values[name]) for name in ("training", "validation", "test")}
+        parts = {name: tuple(values[name]) for name in PARTS}
         return cls(**parts, seed=values["seed"])
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportedRun, ReportPlan
@@ -110,7 +111,7 @@ def _place(label: str, order: Mapping[str, int]) -> int:
 
 def _score(row: RunScore, label: str, seed: int) -> CaseScore:
     names = {field.name for field in dataclasses.fields(CaseScore)} - {"run", "seed"}
-    values = {name: getattr(row, name) for name in names}
+    values: dict[str, Any] = {name: getattr(row, name) for name in names}  # Any: columns
     numbers = {name: math.nan if value is None else value for name, value in values.items()}
     return CaseScore(run=label, seed=seed, **numbers)
 

@@ -21,9 +21,7 @@ log = get_logger(__name__)
 class RunReporter:
     """A Reporter of ml.training that writes rows under the lease of a run."""
 
-    def __init__(
-        self, worker: WorkerContext, claim: Claim, lease: Lease, max_epochs: int
-    ) -> None:
+    def __init__(self, worker: WorkerContext, claim: Claim, lease: Lease, max_epochs: int) -> None:
         self._worker = worker
         self._claim = claim
         self._lease = lease

@@ -39,8 +39,8 @@ from services.worker.context import WorkerContext
 from services.worker.experiments import conclude_experiments
 from services.worker.lease import Lease
 from services.worker.leased_work import finish
-from services.worker.numbers import finite_or_none, number_or_none
 from services.worker.networks import GpuOutOfMemoryError, require_device
+from services.worker.numbers import finite_or_none, number_or_none
 from services.worker.run_reporter import TRAINING_SHARE, RunReporter
 
 TRAINING_FOLDER = "training"

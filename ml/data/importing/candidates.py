@@ -18,8 +18,14 @@ class DicomCandidate:
     structure_set: SourceFile
     images: tuple[SourceFile, ...]
     """Files of the series, and damaged ones beside them that may belong to it."""
+    series_instance_uid: str
     patient_id: str
     """As the CT has it; a study's UID where it has none."""
+
+    @property
+    def identity(self) -> str:
+        """The UID of the CT series: other contours of the same CT are the same case."""
+        return self.series_instance_uid
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -53,6 +59,11 @@ class NiftiCandidate:
         return (self.image, *labels, *(file for _, file in self.masks))
 
     @property
+    def identity(self) -> str:
+        """The path: NIfTI says nothing else of what it is, so that one path is one case."""
+        return self.name
+
+    @property
     def patient_id(self) -> str:
         """The last part of the name: a folder or a file for each patient."""
         return self.name.rsplit("/", 1)[-1]
@@ -82,7 +93,8 @@ def refused(name: str, error: CaseRefusedError | DicomError) -> RefusedCandidate
     )
 
 
-Candidate = DicomCandidate | NiftiCandidate | RefusedCandidate
+ReadableCandidate = DicomCandidate | NiftiCandidate
+Candidate = ReadableCandidate | RefusedCandidate
 
 
 def hash_files(files: tuple[SourceFile, ...]) -> str:

@@ -11,9 +11,6 @@ from ml.geometry import Volume
 class CaseContent:
     """An image with its truth, before it gets a name."""
 
-    identity: str
-    """What makes the case unique: the UID of its CT series, or the path of its files. Corrected
-    contours of the same CT take the place of the earlier ones."""
     volume: Volume
     labels: LabelVolume
     notes: tuple[Note, ...]

@@ -38,7 +38,6 @@ def read_dicom_case(candidate: DicomCandidate, settings: ImportSettings) -> Case
     labels, label_notes = merge_masks(masks, series.geometry.voxel_volume_ml, settings)
     digest = settings.pseudonyms.digest
     return CaseContent(
-        identity=series.series_instance_uid,
         volume=read_volume(series),
         labels=labels,
         notes=(*notes, *label_notes),

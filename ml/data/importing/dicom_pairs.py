@@ -56,6 +56,7 @@ def _candidates(
             name=structure_set.source.name,
             structure_set=structure_set.source,
             images=(*(image.source for image in images), *damaged),
+            series_instance_uid=images[0].series_instance_uid,
             patient_id=images[0].patient_id or images[0].study_instance_uid,
         )
 

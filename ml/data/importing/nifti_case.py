@@ -38,7 +38,6 @@ def read_nifti_case(candidate: NiftiCandidate, settings: ImportSettings) -> Case
     hu = to_hu(array, candidate.image.path)
     notes += _image_notes(candidate, hu)
     return CaseContent(
-        identity=candidate.name,
         volume=Volume(hu=hu, geometry=array.geometry),
         labels=labels,
         notes=(*notes, *label_notes),

@@ -3,11 +3,13 @@
 A plain hash of a hospital number is found again by trying all numbers; a keyed one is not.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
 import re
 import secrets
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +49,15 @@ class Pseudonyms:
 def read_or_make_key(path: Path) -> bytes:
     """Read a key; where there is none, draw one and write it for its owner's eyes only.
 
+    Processes that do so at the same moment get the same key: the file appears with its content,
+    and the first one stays.
+
     Raises:
         KeyFileError: the file is there, and no key.
+        OSError: it cannot be made; the file system must know hard links.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(secrets.token_hex(KEY_BYTES) + "\n")
+        _make_key(path)
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except ValueError as error:
@@ -62,3 +65,15 @@ def read_or_make_key(path: Path) -> bytes:
     if len(key) < KEY_BYTES // 2:
         raise KeyFileError(f"{path} holds only {len(key)} bytes")
     return key
+
+
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # made for its owner alone, mode 0600, and under a name that no other process has
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as stream:
+        stream.write(secrets.token_hex(KEY_BYTES) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+        # unlike a rename, a link does not replace the key of a process that was faster
+        with contextlib.suppress(FileExistsError):
+            os.link(stream.name, path)

@@ -17,6 +17,7 @@ from ml.whole_files import write_whole
 FORMAT = 1
 JSON_NAME = "import-report.json"
 TEXT_NAME = "import-report.md"
+_IN_DATASET = (Status.IMPORTED, Status.ALREADY_IMPORTED)
 SHOWN_NAMES = 40
 
 
@@ -66,7 +67,8 @@ def _markdown(report: ImportReport) -> str:
     lines = ["# Import", "", f"{counts}.", ""]
     lines += _refusals([o for o in report.outcomes if o.status is Status.REFUSED])
     lines += _notes([o for o in report.outcomes if o.notes])
-    lines += _imported([o for o in report.outcomes if o.status is not Status.REFUSED])
+    lines += _imported([o for o in report.outcomes if o.status in _IN_DATASET])
+    lines += _replaced([o for o in report.outcomes if o.status is Status.REPLACED])
     lines += _names(report.unmatched_names)
     if report.plan.unreadable_files:
         lines += ["## Files that cannot be read as DICOM", ""]
@@ -108,6 +110,15 @@ def _imported(outcomes: Sequence[CaseOutcome]) -> list[str]:
     lines += [
         f"| {o.case_id} | {_cell(o.name)} | {o.status.value.replace('_', ' ')} |" for o in outcomes
     ]
+    return [*lines, ""]
+
+
+def _replaced(outcomes: Sequence[CaseOutcome]) -> list[str]:
+    if not outcomes:
+        return []
+    lines = ["## Replaced by a later case of the same CT", ""]
+    lines += ["| found at | replaced by |", "| --- | --- |"]
+    lines += [f"| {_cell(o.name)} | {_cell(o.facts['successor'])} |" for o in outcomes]
     return [*lines, ""]
 
 

@@ -100,7 +100,9 @@ def check_dataset(plan: Sequence[PlannedRun], version: DatasetVersion) -> None:
 
 def slices_of_epoch(config: Json, facts: Json) -> int:
     """Return how many slices an epoch of a run draws."""
-    return config["training"]["slices_per_epoch"] or facts["parts"]["training"]["slices"]
+    training, part = config["training"], facts["parts"]["training"]
+    drawn = part["slices"] if training["empty_slice_weight"] else part["labelled_slices"]
+    return training["slices_per_epoch"] or drawn
 
 
 def seconds_per_epoch(

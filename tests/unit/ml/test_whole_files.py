@@ -44,6 +44,15 @@ class TestWrittenWhole:
 
         assert path.read_text() == "old"
 
+    def test_what_a_stopped_process_left_is_not_written_into(self, tmp_path):
+        (tmp_path / "a.txt.part").write_text("le")
+        (tmp_path / "linked").hardlink_to(tmp_path / "a.txt.part")
+
+        write_whole(tmp_path / "a.txt", "new")
+
+        assert (tmp_path / "linked").read_text() == "le"
+        assert (tmp_path / "a.txt").read_text() == "new"
+
 
 class TestWriteWhole:
     @pytest.mark.parametrize("content", ["Größe\n", b"\x00\xff"])

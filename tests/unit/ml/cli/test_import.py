@@ -25,7 +25,10 @@ class TestImport:
 
         report = tmp_path / "d.import" / "import-report.md"
         assert result.exit_code == 0
-        assert result.stdout == f"1 imported, 0 already imported, 1 refused; report: {report}\n"
+        assert (
+            result.stdout
+            == f"1 imported, 0 already imported, 0 replaced, 1 refused; report: {report}\n"
+        )
         assert result.stderr == (
             "refused: p2/rs.2.dcm: structure_missing: no region is called Rectum\n"
         )
@@ -43,7 +46,7 @@ class TestImport:
 
         result = run(folder, "--out", tmp_path / "d")
 
-        assert result.stdout.startswith("0 imported, 1 already imported, 1 refused")
+        assert result.stdout.startswith("0 imported, 1 already imported, 0 replaced, 1 refused")
 
     def test_a_mapping_file_makes_the_rest_importable(self, folder, tmp_path):
         (tmp_path / "names.toml").write_text('[structures]\n"Rectum" = ["Enddarm", "Rectum"]\n')

@@ -10,7 +10,10 @@ from ml.data.dataset import (
     LabelledCase,
     case_sha256,
     create_dataset,
+    discard_unfinished_cases,
+    forget_cases,
     open_dataset,
+    remove_case,
     write_case,
 )
 from ml.data.splits import split_patients
@@ -111,3 +114,62 @@ class TestDataset:
 
         with pytest.raises(DatasetError, match="format 9"):
             open_dataset(tmp_path)
+
+
+class TestRemoving:
+    @pytest.fixture
+    def dataset(self, tmp_path):
+        dataset = create_dataset(tmp_path / "d", "mine")
+        for case_id in ("a", "b", "c"):
+            write_case(dataset, labelled_case(case_id))
+        return dataset
+
+    def ids(self, dataset):
+        return [facts.case_id for facts in dataset.facts()]
+
+    def test_a_case_is_gone_with_all_its_files(self, dataset):
+        remove_case(dataset, "b")
+
+        assert self.ids(dataset) == ["a", "c"]
+        assert sorted(path.name for path in (dataset.folder / "cases").iterdir()) == ["a", "c"]
+
+    def test_a_case_that_is_not_there_is_refused(self, dataset):
+        with pytest.raises(DatasetError, match="no case d"):
+            remove_case(dataset, "d")
+        assert self.ids(dataset) == ["a", "b", "c"]
+
+    def test_what_is_not_to_be_kept_is_forgotten_and_named(self, dataset):
+        assert forget_cases(dataset, {"b", "elsewhere"}) == ["a", "c"]
+        assert self.ids(dataset) == ["b"]
+        assert forget_cases(dataset, ["b"]) == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda dataset: remove_case(dataset, "b"),
+            lambda dataset: write_case(dataset, labelled_case("b", level=90)),
+        ],
+        ids=["remove", "replace"],
+    )
+    def test_a_removal_that_was_stopped_leaves_no_half_of_a_case(
+        self, dataset, monkeypatch, change
+    ):
+        remove = shutil.rmtree
+
+        def remove_half(path, **options):
+            if path.exists():
+                (path / "hu.npy").unlink()
+                raise KeyboardInterrupt
+            remove(path, **options)
+
+        monkeypatch.setattr(shutil, "rmtree", remove_half)
+        with pytest.raises(KeyboardInterrupt):
+            change(dataset)
+        monkeypatch.undo()
+
+        for case_id in self.ids(dataset):
+            assert dataset.read_case(case_id).volume.hu.shape == (3, 4, 5)
+        discard_unfinished_cases(dataset)
+        assert sorted(p.name for p in (dataset.folder / "cases").iterdir()) == self.ids(dataset)
+        write_case(dataset, labelled_case("b"))
+        assert self.ids(dataset) == ["a", "b", "c"]

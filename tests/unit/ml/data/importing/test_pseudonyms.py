@@ -1,4 +1,8 @@
+import os
+import secrets
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -41,3 +45,41 @@ class TestKey:
         (tmp_path / "key").write_text(text)
         with pytest.raises(KeyFileError):
             read_or_make_key(tmp_path / "key")
+
+    def test_a_key_made_by_another_process_meanwhile_stays(self, tmp_path, monkeypatch):
+        path, draw, others = tmp_path / "key", secrets.token_hex, []
+
+        def draw_too_late(count):
+            monkeypatch.setattr(secrets, "token_hex", draw)
+            others.append(read_or_make_key(path))
+            return draw(count)
+
+        monkeypatch.setattr(secrets, "token_hex", draw_too_late)
+
+        assert [read_or_make_key(path)] == others
+        assert [read_or_make_key(path)] == others
+        assert [file.name for file in tmp_path.iterdir()] == ["key"]
+
+    def test_the_file_is_never_there_without_its_key(self, tmp_path, monkeypatch):
+        path, link = tmp_path / "key", os.link
+
+        def link_seen(source, target):
+            assert not path.exists()
+            link(source, target)
+            assert len(path.read_text()) == 65
+
+        monkeypatch.setattr(os, "link", link_seen)
+
+        assert len(read_or_make_key(path)) == 32
+
+    def test_all_that_come_at_once_get_one_key(self, tmp_path):
+        start = Barrier(8)
+
+        def make(path):
+            start.wait()
+            return read_or_make_key(path)
+
+        with ThreadPoolExecutor(8) as pool:
+            for attempt in range(20):
+                keys = list(pool.map(make, [tmp_path / f"{attempt}"] * 8))
+                assert len(set(keys)) == 1
