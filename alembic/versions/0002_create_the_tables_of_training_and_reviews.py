@@ -360,7 +360,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("training_loss", sa.Double(), nullable=False),
-        sa.Column("validation_loss", sa.Double(), nullable=False),
+        sa.Column("validation_loss", sa.Double(), nullable=True),
         sa.Column(
             "validation_dice",
             sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),

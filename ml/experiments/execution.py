@@ -134,6 +134,8 @@ def _carry_out(run: PlannedRun, data: RunData, folder: Path, reporter: Reporter)
     state = train(run.config, cases, folder / "training", reporter, device=device)
     if not state.is_over(run.config.training):
         raise RunStoppedError(run.name)
+    if not state.best_weights:
+        raise NonFiniteLossError(math.nan, "no epoch had a finite one on the validation cases")
     return _finish(run, state, cases, folder, reporter)
 
 

@@ -11,10 +11,10 @@ from ml.training.objective import Objective
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss is infinite or not a number; the weights were not updated."""
+    """The loss is infinite or not a number, so there are no weights worth keeping."""
 
-    def __init__(self, value: float) -> None:
-        super().__init__(f"the loss became {value}; training stopped before the update")
+    def __init__(self, value: float, reason: str = "training stopped before the update") -> None:
+        super().__init__(f"the loss became {value}; {reason}")
         self.value = value
 
 

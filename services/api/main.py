@@ -14,6 +14,7 @@ from services.api.correlation import RequestContextMiddleware
 from services.api.dependencies import Dependencies
 from services.api.docs import add_docs
 from services.api.error_handlers import add_error_handlers
+from services.api.experiments.report_routes import router as experiment_reports_router
 from services.api.experiments.routes import router as experiments_router
 from services.api.experiments.run_routes import router as runs_router
 from services.api.health.routes import router as health_router
@@ -55,6 +56,7 @@ def create_app(settings: Settings | None = None, queue: JobQueue | None = None) 
         contour_jobs_router,
         experiments_router,
         runs_router,
+        experiment_reports_router,
         health_router,
     ):
         app.include_router(router)

@@ -95,6 +95,10 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "report_not_found": _kind(HTTPStatus.NOT_FOUND, "No such report"),
     "report_file_not_found": _kind(HTTPStatus.NOT_FOUND, "No such file in the report"),
     "report_not_ready": _kind(HTTPStatus.CONFLICT, "The report is not there"),
+    "report_purged": _kind(HTTPStatus.GONE, "The files of the report were removed"),
+    "dataset_versions_differ": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "Experiments on different dataset versions"
+    ),
     "nothing_to_report": _kind(HTTPStatus.CONFLICT, "No run succeeded"),
     "config_invalid": _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "A setting that does not exist, or cannot have the value"

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from ml.evaluation.report.curves import CurvePoint, LearningCurve
 from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportedRun, ReportPlan
 from ml.evaluation.report.write import write_report
 from ml.evaluation.rows import CaseScore
@@ -16,7 +17,7 @@ from services.core.errors import ServiceError
 from services.core.lifecycle import ExperimentKind, JobStage
 from services.core.repositories.leases import Claim
 from services.core.storage import StoredKind
-from services.core.tables.experiments import Experiment, Run, RunEpoch, RunScore
+from services.core.tables.experiments import Experiment, RunEpoch, RunScore
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext
 from services.worker.lease import Lease
@@ -48,8 +49,7 @@ class _Material:
     title: str
     experiments: Sequence[Experiment]
     scores: Sequence[CaseScore]
-    curves: Mapping[str, Mapping[int, Sequence[RunEpoch]]]
-    """By label and seed."""
+    curves: Sequence[LearningCurve]
 
 
 def write_experiment_report(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
@@ -65,7 +65,7 @@ def write_experiment_report(worker: WorkerContext, claim: Claim, lease: Lease) -
         raise NothingToReportError
     lease.report(JobStage.WRITING, 0.2)
     with worker.storage.staging() as folder:
-        write_report(folder, material.scores, _plan(material), curves=_curves(material))
+        write_report(folder, material.scores, _plan(material), curves=material.curves)
         lease.check()
         outcome = {
             "summary": json.loads((folder / SUMMARY_FILE).read_text()),
@@ -83,19 +83,27 @@ def _read(uow: UnitOfWork, report_id: UUID) -> _Material:
     ids = uow.reports.experiments_of([report_id])[report_id]
     experiments = [uow.experiments.get(experiment_id) for experiment_id in ids]
     names = _prefixes(experiments)
-    by_run = {run.id: run for run in uow.runs.of_experiments(ids)}
-    scores = [
-        _score(score, names[run.experiment_id] + run.label, run.seed)
-        for run, score in uow.runs.stream_scores(ids)
-    ]
-    curves: dict[str, dict[int, list[RunEpoch]]] = {}
-    for epoch in uow.runs.epochs(list(by_run)):
-        run: Run = by_run[epoch.run_id]
-        seeds = curves.setdefault(names[run.experiment_id] + run.label, {})
-        seeds.setdefault(run.seed, []).append(epoch)
-    order = {name: position for position, name in enumerate(names[i] for i in ids)}
-    scores.sort(key=lambda row: _place(row.run, order))
-    return _Material(title=report.title, experiments=experiments, scores=scores, curves=curves)
+    # the experiments in the order asked for, their runs in the order of the plan
+    runs = sorted(uow.runs.of_experiments(ids), key=lambda run: ids.index(run.experiment_id))
+    labels = {run.id: names[run.experiment_id] + run.label for run in runs}
+    scores: dict[UUID, list[CaseScore]] = {run.id: [] for run in runs}
+    for run, score in uow.runs.stream_scores(ids):
+        scores[run.id].append(_score(score, labels[run.id], run.seed))
+    epochs: dict[UUID, list[RunEpoch]] = {run.id: [] for run in runs}
+    for epoch in uow.runs.epochs(list(epochs)):
+        epochs[epoch.run_id].append(epoch)
+    return _Material(
+        title=report.title,
+        experiments=experiments,
+        scores=[score for run in runs for score in scores[run.id]],
+        curves=[
+            LearningCurve(
+                run=labels[run.id], seed=run.seed, points=tuple(map(_point, epochs[run.id]))
+            )
+            for run in runs
+            if epochs[run.id] and scores[run.id]
+        ],
+    )
 
 
 def _prefixes(experiments: Sequence[Experiment]) -> dict[UUID, str]:
@@ -105,15 +113,23 @@ def _prefixes(experiments: Sequence[Experiment]) -> dict[UUID, str]:
     return {e.id: f"{number}. {e.name}: " for number, e in enumerate(experiments, start=1)}
 
 
-def _place(label: str, order: Mapping[str, int]) -> int:
-    return next((place for name, place in order.items() if label.startswith(name)), 0)
-
-
 def _score(row: RunScore, label: str, seed: int) -> CaseScore:
     names = {field.name for field in dataclasses.fields(CaseScore)} - {"run", "seed"}
     values: dict[str, Any] = {name: getattr(row, name) for name in names}  # Any: columns
-    numbers = {name: math.nan if value is None else value for name, value in values.items()}
-    return CaseScore(run=label, seed=seed, **numbers)
+    for name, value in values.items():
+        if value is None:
+            values[name] = math.nan
+    return CaseScore(run=label, seed=seed, **values)
+
+
+def _point(epoch: RunEpoch) -> CurvePoint:
+    dice = {k: math.nan if v is None else v for k, v in epoch.validation_dice.items()}
+    return CurvePoint(
+        epoch=epoch.epoch,
+        training_loss=epoch.training_loss,
+        validation_loss=math.nan if epoch.validation_loss is None else epoch.validation_loss,
+        validation_dice=dice,
+    )
 
 
 def _plan(material: _Material) -> ReportPlan:
@@ -121,8 +137,6 @@ def _plan(material: _Material) -> ReportPlan:
     kind = ComparisonKind.NETWORKS
     if len(material.experiments) == 1:
         kind = FIGURE_OF[material.experiments[0].kind]
-    # runs are scored on one part; experiments on several versions may differ in which
-    part = material.scores[0].part
     return ReportPlan(
         title=material.title,
         comparisons=(
@@ -132,7 +146,9 @@ def _plan(material: _Material) -> ReportPlan:
                 kind=kind,
                 runs=tuple(ReportedRun(label=label, title=label) for label in labels),
                 reference=labels[0],
-                parts=(part,),
+                parts=(
+                    material.scores[0].part,
+                ),  # the same for all: they are on one dataset version
             ),
         ),
     )

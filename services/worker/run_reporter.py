@@ -45,7 +45,7 @@ class RunReporter:
             run_id=self._claim.resource_id,
             epoch=report.epoch,
             training_loss=report.training_loss,
-            validation_loss=report.validation_loss,
+            validation_loss=finite_or_none(report.validation_loss),
             validation_dice={k: finite_or_none(v) for k, v in report.validation_dice.items()},
             mean_dice=_mean(report.validation_dice),
             learning_rate=report.learning_rate,

@@ -192,7 +192,7 @@ def _columns(
     tested = [row for row in scores if row.part == "test"]
     dice = {name: finite_or_none(value) for name, value in outcome.validation_dice.items()}
     return {
-        "validation_loss": outcome.validation_loss,
+        "validation_loss": finite_or_none(outcome.validation_loss),
         "validation_dice": dice,
         "mean_dice": finite_or_none(outcome.mean_dice),
         "test_dice": finite_or_none(mean_over_structures(tested, DSC)) if tested else None,

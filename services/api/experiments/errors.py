@@ -131,3 +131,23 @@ class NothingToReportError(ConflictError):
         super().__init__(
             f"no run of experiment {experiment_id} succeeded", experiment_id=str(experiment_id)
         )
+
+
+class DatasetVersionsDifferError(ServiceError):
+    """Experiments on different cases cannot be paired patient by patient."""
+
+    code = "dataset_versions_differ"
+
+    def __init__(self, versions: list[str]) -> None:
+        super().__init__(
+            "the experiments were made on different dataset versions", dataset_versions=versions
+        )
+
+
+class ReportPurgedError(ServiceError):
+    """The files of the report were removed."""
+
+    code = "report_purged"
+
+    def __init__(self, report_id: UUID) -> None:
+        super().__init__(f"the files of report {report_id} were removed", report_id=str(report_id))

@@ -99,7 +99,7 @@ class EpochResponse(BaseModel):
     run_id: UUID
     epoch: int
     training_loss: float
-    validation_loss: float
+    validation_loss: float | None = Field(description="Null where it is no finite number.")
     validation_dice: dict[str, float | None]
     mean_dice: float | None
     learning_rate: float

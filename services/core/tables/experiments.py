@@ -80,7 +80,8 @@ class RunEpoch(Base):
     epoch: Mapped[int] = mapped_column(primary_key=True)
     """Counted from 1."""
     training_loss: Mapped[float]
-    validation_loss: Mapped[float]
+    validation_loss: Mapped[float | None]
+    """None where it is no finite number."""
     validation_dice: Mapped[dict[str, float | None]] = mapped_column(JSON_TYPE)
     """By structure, mean over cases, on the network's grid."""
     mean_dice: Mapped[float | None]

@@ -219,3 +219,12 @@ class TestCacheCrops:
         cache_crops([run.config, other], run_data, 1)
 
         assert len(list(run_data.crops.iterdir())) == 1
+
+
+def test_a_run_no_epoch_of_which_can_be_validated_fails(tiny_config, run_data, tmp_path) -> None:
+    config = with_settings(tiny_config, {"training.learning_rate": 1e30, "training.max_epochs": 1})
+
+    outcome = execute_run(plan_training(config, [0], "wild")[0], run_data, tmp_path / "run")
+
+    assert outcome.failure_code == "non_finite_loss"
+    assert not (tmp_path / "run" / CHECKPOINT_FILE).exists()
