@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ml.cli.errors import refusing
-from ml.cli.options import ANY_PATH, Values
+from ml.cli.options import ANY_PATH, EXISTING_FOLDER, Values
 from ml.evaluation.report.plan import (
     Comparison,
     ComparisonKind,
@@ -15,6 +15,7 @@ from ml.evaluation.report.plan import (
 )
 from ml.evaluation.report.write import write_report
 from ml.evaluation.rows import CaseScore, RowsError, read_rows
+from ml.experiments.curves import read_curves
 
 
 @click.command()
@@ -28,14 +29,28 @@ from ml.evaluation.rows import CaseScore, RowsError, read_rows
     show_default=True,
     help="Which figure is drawn.",
 )
+@click.option(
+    "--runs",
+    multiple=True,
+    type=EXISTING_FOLDER,
+    help="Folder of the runs of `compare`, whose learning curves are drawn.",
+)
 @click.option("--reference", help="Run the others are tested against; the first by default.")
 def command(
-    rows: tuple[Path, ...], out: Path, title: str, kind: ComparisonKind, reference: str | None
+    rows: tuple[Path, ...],
+    out: Path,
+    title: str,
+    kind: ComparisonKind,
+    runs: tuple[Path, ...],
+    reference: str | None,
 ) -> None:
     """Write tables (csv, markdown) and figures (svg, png) of the runs in the CSV files ROWS.
 
+    All of it is in one file too, report.html; summary.json has the numbers for programs.
+
     \b
-    Example:  cervicontour report runs/losses/rows/*.csv --out report --kind losses
+    Example:  cervicontour report runs/losses/rows/*.csv --out report --kind losses \\
+                  --runs runs/losses/runs
     """
     with refusing("rows", RowsError):
         scores = [score for path in rows for score in read_rows(path)]
@@ -43,7 +58,8 @@ def command(
         raise click.UsageError("the files hold no row")
     with refusing("report", ReportError):
         plan = ReportPlan(title=title, comparisons=(_comparison(scores, title, kind, reference),))
-        click.echo(write_report(out, scores, plan))
+        curves = [curve for folder in runs for curve in read_curves(folder)]
+        click.echo(write_report(out, scores, plan, curves=curves))
 
 
 def _comparison(

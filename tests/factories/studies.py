@@ -1,5 +1,6 @@
 """Rows of small studies whose tables are known."""
 
+from ml.evaluation.report.curves import CurvePoint, LearningCurve
 from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportedRun
 from ml.evaluation.rows import CaseScore
 from tests.factories.scores import make_score
@@ -58,3 +59,38 @@ def paper_comparison(
         reference="ResAU-Net",
         parts=parts,
     )
+
+
+def make_curve(run: str, seed: int = 0, epochs: int = 3, **values) -> LearningCurve:
+    """Make the curve of a run whose losses fall by epoch as 1, 1/2, 1/3, with some values set."""
+    points = [
+        {
+            "epoch": epoch,
+            "training_loss": 1 / epoch,
+            "validation_loss": 1 / epoch + 0.1 * seed,
+            "validation_dice": {"Bladder": 0.1 * epoch, "Rectum": 0.3 * epoch},
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+    return LearningCurve(
+        run=run, seed=seed, points=tuple(CurvePoint(**(point | values)) for point in points)
+    )
+
+
+def grid_rows(runs: int = 12) -> tuple[list[CaseScore], Comparison]:
+    """Make the rows of a grid search with names as long as its own, and their comparison."""
+    labels = [f"learning_rate=0.0001-batch_size={i:02}" for i in range(runs)]
+    rows = [
+        make_score(patient, run=label, structure=name, dice=0.7 + 0.01 * patient)
+        for label in labels
+        for patient in range(3)
+        for name in ("Bladder", "Rectum")
+    ]
+    comparison = Comparison(
+        name="grid",
+        title="Grid",
+        kind=ComparisonKind.LOSSES,
+        runs=tuple(ReportedRun(label=label, title=label) for label in labels),
+        reference=labels[0],
+    )
+    return rows, comparison

@@ -54,17 +54,25 @@ def _statistics(rows: Sequence[CaseScore], measure: Measure) -> tuple[str, ...]:
     )
 
 
-def paired_table(rows: Sequence[CaseScore], comparison: Comparison) -> Table:
-    """Return every run against the reference, on the first part, patient by patient."""
+def paired_comparisons(rows: Sequence[CaseScore], comparison: Comparison) -> list[PairedComparison]:
+    """Compare every run with the reference, on the first part, by every tested measure."""
     part = comparison.parts[0]
     own = [row for run in comparison.runs for row in rows_of(rows, run.label, part)]
     order = ordered_structures(own)
     own.sort(key=lambda row: order.index(row.structure))
     others = [run.label for run in comparison.others]
-    titles = {run.label: run.title for run in comparison.runs}
-    found = [
-        f for measure in TESTED for f in compare_runs(own, comparison.reference, others, measure)
+    return [
+        found
+        for measure in TESTED
+        for found in compare_runs(own, comparison.reference, others, measure)
     ]
+
+
+def paired_table(rows: Sequence[CaseScore], comparison: Comparison) -> Table:
+    """Return every run against the reference, on the first part, patient by patient."""
+    part = comparison.parts[0]
+    titles = {run.label: run.title for run in comparison.runs}
+    found = paired_comparisons(rows, comparison)
     header = ("Run", "Anatomy", "Measure", "patients", "median difference [95 % CI]")
     return Table(
         name=f"{comparison.name}_paired",

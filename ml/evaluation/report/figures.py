@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -30,10 +31,22 @@ STYLE: dict[Any, Any] = {  # Any: matplotlib's names of settings are a type of i
     "axes.grid.axis": "y",
     "grid.color": "#dddddd",
     "svg.hashsalt": "cervicontour",
+    # titles are names somebody chose, not formulas
+    "text.parse_math": False,
 }
 WIDTH_IN = 9.0
 MANY_GROUPS = 6
 """Above this the names of groups would run into each other."""
+MANY_RUNS = 6
+"""Above this the numbers on their bars and boxes would."""
+LONG_TITLE = 20
+"""Characters that fit below a bar."""
+LEGEND_COLUMNS = 4
+LEGEND_CHARACTERS = 100
+"""Of all columns of a legend together, that fit the width."""
+LEGEND_ROWS = 3
+LEGEND_ROW_IN = 0.2
+"""What a further row adds to the figure's height."""
 GROUP_SHARE = 0.8
 """Of the distance between groups that their bars or boxes take."""
 
@@ -61,12 +74,15 @@ def structure_bars(rows: Sequence[CaseScore], comparison: Comparison) -> Figure:
 
 
 def mean_bars(rows: Sequence[CaseScore], comparison: Comparison) -> Figure:
-    """Draw mDSC and mHD of every run side by side: Figure 7."""
+    """Draw mDSC and mHD of every run side by side, many below each other: Figure 7."""
     part = comparison.parts[0]
     own = [rows_of(rows, run.label, part) for run in comparison.runs]
-    figure = Figure(figsize=(WIDTH_IN, 3.8), layout="constrained")
+    is_tall = len(own) > MANY_RUNS
+    has_legend = is_tall or max(len(run.title) for run in comparison.runs) > LONG_TITLE
+    figure = Figure(figsize=(WIDTH_IN, 8.4 if is_tall else 3.8), layout="constrained")
     titles = ("mDSC", "mHD (mm)")
-    for axes, measure, title in zip(figure.subplots(1, 2), (DSC, HD95), titles, strict=True):
+    panels = figure.subplots(2, 1) if is_tall else figure.subplots(1, 2)
+    for axes, measure, title in zip(panels, (DSC, HD95), titles, strict=True):
         for index, found in enumerate(own):
             height, below, above = _bar(found, measure)
             axes.bar(index, height, 0.65, **_look(index))
@@ -74,9 +90,12 @@ def mean_bars(rows: Sequence[CaseScore], comparison: Comparison) -> Figure:
             text = "-" if math.isnan(height) else f"{height:.3f}"
             top = 0.0 if math.isnan(height) else height + above
             axes.annotate(text, (index, top), (0, 3), textcoords="offset points", ha="center")
-        axes.set_xticks(range(len(own)), [run.title for run in comparison.runs], rotation=20)
+        names = [run.title for run in comparison.runs] if not has_legend else [""] * len(own)
+        axes.set_xticks(range(len(own)), names, rotation=20)
         axes.margins(y=0.12)
         axes.set_title(title)
+    if has_legend:
+        add_legend(figure, _patches(comparison), comparison)
     figure.suptitle(f"{comparison.title} ({part})")
     return figure
 
@@ -172,7 +191,9 @@ def _box(axes: Axes, place: float, values: Sequence[float], index: int, runs: in
     infinite = sum(math.isinf(value) for value in values)
     if infinite:
         transform = axes.get_xaxis_transform()
-        axes.text(place, 1.0, f"{infinite} inf", transform=transform, ha="center", fontsize=7)
+        turn: dict[str, Any] = {"rotation": 90, "va": "bottom"} if runs > MANY_RUNS else {}
+        text = f"{infinite} inf"
+        axes.text(place, 1.0, text, transform=transform, ha="center", fontsize=7, **turn)
 
 
 def _offset(index: int, count: int) -> float:
@@ -186,10 +207,31 @@ def _look(index: int) -> dict[str, Any]:  # Any: matplotlib's keywords
 
 def _finish(figure: Figure, comparison: Comparison, title: str) -> None:
     """Add the title and one legend for all axes."""
-    handles = [Patch(**_legend_look(i)) for i in range(len(comparison.runs))]
-    titles = [run.title for run in comparison.runs]
-    figure.legend(handles, titles, loc="outside lower center", ncols=min(4, len(titles)))
+    add_legend(figure, _patches(comparison), comparison)
     figure.suptitle(title)
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist], comparison: Comparison) -> None:
+    """Add the runs' names below all axes, in as many columns as fit the width."""
+    titles = [run.title for run in comparison.runs]
+    columns = min(LEGEND_COLUMNS, len(titles))
+    while columns > 1 and _legend_width(titles, columns) > LEGEND_CHARACTERS:
+        columns -= 1
+    further_rows = max(0, -(-len(titles) // columns) - LEGEND_ROWS)
+    if further_rows:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + further_rows * LEGEND_ROW_IN)
+    figure.legend(handles, titles, loc="outside lower center", ncols=columns)
+
+
+def _legend_width(titles: Sequence[str], columns: int) -> int:
+    """Count the characters of the longest titles of all columns, filled one after the other."""
+    shares = np.array_split(np.array([len(title) for title in titles]), columns)
+    return sum(int(share.max()) for share in shares)
+
+
+def _patches(comparison: Comparison) -> list[Artist]:
+    return [Patch(**_legend_look(i)) for i in range(len(comparison.runs))]
 
 
 def _legend_look(index: int) -> dict[str, Any]:  # Any: as above

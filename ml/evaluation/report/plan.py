@@ -1,5 +1,6 @@
 """What a report compares: which runs, in which order, under which titles."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,8 @@ from ml.evaluation.rows import CaseScore
 
 PAPER_ORDER = ("Bladder", "Rectum", "CTV-N", "CTV-UV")
 """Structures as Table 1 lists them; others follow in the order of the rows."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class ReportError(ValueError):
@@ -36,14 +39,15 @@ class ReportedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Runs that are laid side by side.
+    """Runs that are laid side by side, of one experiment or of several.
 
     Raises:
-        ReportError: no run or part, a label twice, or a reference that is no run.
+        ReportError: no run or part, a label twice, a reference that is no run, or a name that no
+            file can have.
     """
 
     name: str
-    """Start of its files' names."""
+    """Start of its files' names: letters, digits, _ and -."""
     title: str
     kind: ComparisonKind
     runs: tuple[ReportedRun, ...]
@@ -57,6 +61,8 @@ class Comparison:
         labels = [run.label for run in self.runs]
         if not labels or not self.parts or len(set(labels)) != len(labels):
             raise ReportError(f"{self.name}: needs parts, and runs that differ")
+        if not _NAME.fullmatch(self.name):
+            raise ReportError(f"{self.name!r} cannot start the name of a file")
         if self.reference not in labels:
             raise ReportError(f"{self.name}: {self.reference!r} is none of its runs")
 
@@ -68,10 +74,20 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportPlan:
-    """A report: its comparisons in order."""
+    """A report: its comparisons in order.
+
+    Raises:
+        ReportError: two comparisons have one name.
+    """
 
     title: str
     comparisons: tuple[Comparison, ...]
+
+    def __post_init__(self) -> None:
+        """Check that no comparison would replace another's files."""
+        names = [comparison.name for comparison in self.comparisons]
+        if len(set(names)) != len(names):
+            raise ReportError(f"{self.title}: comparisons need names that differ")
 
 
 def rows_of(rows: Sequence[CaseScore], run: str, part: str) -> list[CaseScore]:

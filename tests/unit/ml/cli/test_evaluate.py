@@ -1,4 +1,7 @@
 from ml.evaluation.rows import read_rows
+from ml.experiments.execution import EPOCHS_FILE
+from ml.training.reporter import FileReporter
+from tests.factories.training import make_report
 from tests.unit.ml.cli.conftest import call
 
 
@@ -44,7 +47,20 @@ class TestReport:
 
         assert result.exit_code == 0, result.output
         endings = {path.suffix for path in (tmp_path / "report").iterdir()}
-        assert endings == {".md", ".csv", ".svg", ".png"}
+        assert endings == {".md", ".csv", ".svg", ".png", ".html", ".json"}
+
+    def test_learning_curves_are_those_of_the_runs_folder(self, dataset, weights, tmp_path):
+        call("evaluate", dataset, weights, "--label", "first", "--out", tmp_path / "rows.csv")
+        place = tmp_path / "runs" / "first-s0"
+        place.mkdir(parents=True)
+        FileReporter(place / EPOCHS_FILE).epoch_finished(make_report())
+
+        result = call(
+            "report", tmp_path / "rows.csv", "--runs", tmp_path / "runs", "--out", tmp_path / "r"
+        )
+
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "r/networks_curves.png").exists()
 
     def test_the_figure_is_chosen_by_the_name_the_help_gives(self, dataset, weights, tmp_path):
         call("evaluate", dataset, weights, "--out", tmp_path / "rows.csv")

@@ -1,9 +1,14 @@
+import dataclasses
+import itertools
+
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
 
 from ml.evaluation.report.figures import (
     COLORS,
+    STYLE,
     mean_bars,
     part_bars,
     save_figure,
@@ -12,7 +17,7 @@ from ml.evaluation.report.figures import (
 )
 from ml.evaluation.report.plan import ComparisonKind
 from tests.factories.scores import ABSENT, MISSED, make_score
-from tests.factories.studies import TABLE_1, paper_comparison, paper_rows
+from tests.factories.studies import TABLE_1, grid_rows, paper_comparison, paper_rows
 
 
 def heights(axes) -> list[float]:
@@ -50,6 +55,49 @@ class TestMeanBars:
         assert heights(figure.axes[0])[3] == pytest.approx(0.82225)
         assert [text.get_text() for text in figure.axes[1].texts][3] == "4.698"
 
+    def test_many_or_long_names_are_in_a_legend_instead(self):
+        for runs in (2, 12):
+            rows, comparison = grid_rows(runs)
+
+            figure = mean_bars(rows, comparison)
+
+            names = [text.get_text() for text in figure.legends[0].get_texts()]
+            assert names == [run.title for run in comparison.runs]
+            assert {text.get_text() for text in figure.axes[0].get_xticklabels()} == {""}
+
+    def test_the_numbers_of_twelve_runs_do_not_overlap(self):
+        figure = mean_bars(*grid_rows())
+        figure.draw_without_rendering()
+
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+        assert len(boxes) == 12
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+
+class TestLegend:
+    @pytest.mark.parametrize("draw", [mean_bars, structure_bars, structure_boxes, part_bars])
+    def test_twelve_long_names_fit_the_figure(self, draw):
+        figure = draw(*grid_rows())
+        figure.draw_without_rendering()
+
+        legend = figure.legends[0].get_window_extent()
+        assert legend.x0 >= figure.bbox.x0
+        assert legend.x1 <= figure.bbox.x1
+        assert len(figure.legends[0].get_texts()) == 12
+
+    def test_dollar_signs_and_underscores_are_printed(self, tmp_path):
+        comparison = paper_comparison()
+        odd = tuple(dataclasses.replace(run, title=f"_${run.title}$") for run in comparison.runs)
+        comparison = dataclasses.replace(comparison, runs=odd)
+
+        with mpl.rc_context(STYLE):
+            figure = structure_bars(paper_rows(), comparison)
+            figure.draw_without_rendering()
+
+        texts = figure.legends[0].get_texts()
+        assert [text.get_text() for text in texts] == [run.title for run in odd]
+        assert not any(text.get_parse_math() for text in texts)
+
 
 class TestPartBars:
     def test_presence_errors_are_summed_over_structures(self):
@@ -73,6 +121,17 @@ class TestStructureBoxes:
         distances = structure_boxes(rows, paper_comparison()).axes[1]
 
         assert [text.get_text() for text in distances.texts] == ["1 inf"]
+
+    def test_the_infinite_distances_of_many_runs_do_not_overlap(self):
+        rows, comparison = grid_rows()
+        rows += [make_score(9, run=run.label, **MISSED) for run in comparison.runs]
+
+        figure = structure_boxes(rows, comparison)
+        figure.draw_without_rendering()
+
+        boxes = [text.get_window_extent() for text in figure.axes[1].texts]
+        assert len(boxes) == 12
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
     def test_a_structure_without_a_value_has_no_box(self):
         rows = [make_score(0, run=run, **ABSENT) for run in TABLE_1]

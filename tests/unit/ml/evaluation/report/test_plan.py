@@ -7,6 +7,7 @@ from ml.evaluation.report.plan import (
     ComparisonKind,
     ReportedRun,
     ReportError,
+    ReportPlan,
     ordered_structures,
     rows_of,
 )
@@ -28,8 +29,19 @@ class TestComparison:
         with pytest.raises(ReportError, match="n: "):
             dataclasses.replace(KNOWN, **values)
 
+    @pytest.mark.parametrize("name", ["", "../losses", "a b", "a/b", ".hidden"])
+    def test_a_name_no_file_can_have_is_refused(self, name):
+        with pytest.raises(ReportError, match="name of a file"):
+            dataclasses.replace(KNOWN, name=name)
+
     def test_the_others_are_all_but_the_reference(self):
         assert KNOWN.others == (B,)
+
+
+class TestReportPlan:
+    def test_comparisons_that_would_share_files_are_refused(self):
+        with pytest.raises(ReportError, match="names that differ"):
+            ReportPlan(title="R", comparisons=(KNOWN, KNOWN))
 
 
 class TestRowsOf:
