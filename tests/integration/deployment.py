@@ -96,16 +96,22 @@ class Deployment:
     def has_folder_of_messages(self) -> bool:
         return self.pair.broker_url.startswith("filesystem")
 
-    def start_worker(self, name: str = "first", **variables: str) -> Child:
-        """An inference worker that has reported its network as loaded."""
+    def start_worker(
+        self, name: str = "first", queue: QueueName = QueueName.INFERENCE, **variables: str
+    ) -> Child:
+        """A worker that has reported itself, and its network as loaded if it contours."""
         log_path = self.root / f"worker-{name}.log"
-        command = worker_command(WORKER_APP, QueueName.INFERENCE, name)
+        command = worker_command(WORKER_APP, queue, name)
         worker = Child(name, command, self.environment | variables, log_path)
         self.workers.append(worker)
 
         def is_ready() -> bool:
             worker.check()
-            return any(w.weights_loaded and w.name.endswith(name) for w in self.heartbeats())
+            return any(
+                (w.weights_loaded or queue is not QueueName.INFERENCE)
+                and w.name == f"{queue}@{name}"
+                for w in self.heartbeats()
+            )
 
         wait_until(is_ready)
         return worker
