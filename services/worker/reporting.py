@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from ml.evaluation.report.curves import CurvePoint, LearningCurve
 from ml.evaluation.report.plan import Comparison, ComparisonKind, ReportedRun, ReportPlan
 from ml.evaluation.report.write import write_report
@@ -17,7 +19,7 @@ from services.core.errors import ServiceError
 from services.core.lifecycle import ExperimentKind, JobStage
 from services.core.repositories.leases import Claim
 from services.core.storage import StoredKind
-from services.core.tables.experiments import Experiment, RunEpoch, RunScore
+from services.core.tables.experiments import Experiment, RunEpoch
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext
 from services.worker.lease import Lease
@@ -87,8 +89,8 @@ def _read(uow: UnitOfWork, report_id: UUID) -> _Material:
     runs = sorted(uow.runs.of_experiments(ids), key=lambda run: ids.index(run.experiment_id))
     labels = {run.id: names[run.experiment_id] + run.label for run in runs}
     scores: dict[UUID, list[CaseScore]] = {run.id: [] for run in runs}
-    for run, score in uow.runs.stream_scores(ids):
-        scores[run.id].append(_score(score, labels[run.id], run.seed))
+    for row in uow.runs.stream_scores(ids):
+        scores[row.run_id].append(_score(row, labels[row.run_id]))
     epochs: dict[UUID, list[RunEpoch]] = {run.id: [] for run in runs}
     for epoch in uow.runs.epochs(list(epochs)):
         epochs[epoch.run_id].append(epoch)
@@ -113,13 +115,13 @@ def _prefixes(experiments: Sequence[Experiment]) -> dict[UUID, str]:
     return {e.id: f"{number}. {e.name}: " for number, e in enumerate(experiments, start=1)}
 
 
-def _score(row: RunScore, label: str, seed: int) -> CaseScore:
-    names = {field.name for field in dataclasses.fields(CaseScore)} - {"run", "seed"}
+def _score(row: sa.Row[Any], label: str) -> CaseScore:  # Any: columns of several types
+    names = {field.name for field in dataclasses.fields(CaseScore)} - {"run"}
     values: dict[str, Any] = {name: getattr(row, name) for name in names}  # Any: columns
     for name, value in values.items():
         if value is None:
             values[name] = math.nan
-    return CaseScore(run=label, seed=seed, **values)
+    return CaseScore(run=label, **values)
 
 
 def _point(epoch: RunEpoch) -> CurvePoint:

@@ -1,4 +1,4 @@
-"""Runs on real training workers that die, are shared, stopped and delivered twice, on both pairs."""
+"""Trainings on real workers that die, share, stop and hear twice, on both pairs."""
 
 import shutil
 from collections.abc import Iterator

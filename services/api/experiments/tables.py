@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
-from services.core.tables.experiments import Run, RunEpoch, RunScore
+from services.core.tables.experiments import Run, RunScore
 from services.core.unit_of_work import UnitOfWork
 
 LINES = 500
@@ -33,8 +33,8 @@ def scores_csv(new_unit_of_work: Callable[[], UnitOfWork], experiment_id: UUID) 
     """Yield the scores of every run; nan and inf as Python writes them."""
 
     def rows(uow: UnitOfWork) -> Iterator[list[object]]:
-        for run, score in uow.runs.stream_scores([experiment_id]):
-            yield [run.label, run.seed, *_cells(score, SCORE_COLUMNS)]
+        for row in uow.runs.stream_scores([experiment_id]):
+            yield _cells(row, ("label", "seed", *SCORE_COLUMNS))
 
     return _stream(new_unit_of_work, ("run", "seed", *SCORE_COLUMNS), rows)
 
@@ -51,7 +51,7 @@ def epochs_csv(new_unit_of_work: Callable[[], UnitOfWork], experiment_id: UUID) 
     return _stream(new_unit_of_work, ("run", "seed", *EPOCH_COLUMNS), rows)
 
 
-def _cells(row: RunScore | RunEpoch, names: Iterable[str]) -> list[object]:
+def _cells(row: object, names: Iterable[str]) -> list[object]:
     values = [getattr(row, name) for name in names]
     return ["nan" if value is None else value for value in values]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -104,19 +105,10 @@ class ExperimentRepository:
             .where(Run.experiment_id.in_(experiment_ids))
             .group_by(Run.experiment_id, Run.state)
         ).all()
-        return {
-            experiment_id: ExperimentTally(
-                runs=sum(row.runs for row in own),
-                by_state={row.state: row.runs for row in own},
-                epochs=sum(row.epochs for row in own),
-                max_epochs=sum(row.max_epochs for row in own),
-                remaining_epochs=sum(row.remaining_epochs for row in own),
-                training_seconds=sum(row.training_seconds for row in own),
-                best_mean_dice=max((row.best for row in own if row.best is not None), default=None),
-            )
-            for experiment_id in experiment_ids
-            if (own := [row for row in rows if row.experiment_id == experiment_id])
-        }
+        states: dict[UUID, list[Any]] = {}  # Any: rows of the columns above
+        for row in rows:
+            states.setdefault(row.experiment_id, []).append(row)
+        return {experiment_id: _tally(own) for experiment_id, own in states.items()}
 
     def conclude(self) -> list[UUID]:
         """Finish every experiment whose runs are all over; return those with a run that succeeded.
@@ -148,3 +140,15 @@ class ExperimentRepository:
             .values(state=ExperimentState.RUNNING, finished_at=None)
             .execution_options(synchronize_session=False)
         )
+
+
+def _tally(states: Sequence[Any]) -> ExperimentTally:  # Any: rows of tallies()
+    return ExperimentTally(
+        runs=sum(row.runs for row in states),
+        by_state={row.state: row.runs for row in states},
+        epochs=sum(row.epochs for row in states),
+        max_epochs=sum(row.max_epochs for row in states),
+        remaining_epochs=sum(row.remaining_epochs for row in states),
+        training_seconds=sum(row.training_seconds for row in states),
+        best_mean_dice=max((row.best for row in states if row.best is not None), default=None),
+    )

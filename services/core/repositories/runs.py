@@ -1,6 +1,7 @@
 """Every statement about runs, their epochs and their scores."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -157,17 +158,19 @@ class RunRepository:
             query = query.where(RunScore.id > after)
         return list(self._session.scalars(query.order_by(RunScore.id).limit(limit)))
 
-    def stream_scores(self, experiment_ids: Sequence[UUID]) -> Iterator[tuple[Run, RunScore]]:
-        """Yield the scores of experiments' runs in the order of their plans, a piece at a time."""
+    def stream_scores(self, experiment_ids: Sequence[UUID]) -> Iterator[sa.Row[Any]]:
+        """Yield the scores of experiments' runs in the order of their plans, a piece at a time.
+
+        Rows have the columns of RunScore, and label and seed of the run.
+        """
         query = (
-            sa.select(Run, RunScore)
+            sa.select(Run.label, Run.seed, *RunScore.__table__.columns)
             .join(RunScore, RunScore.run_id == Run.id)
             .where(Run.experiment_id.in_(experiment_ids))
             .order_by(Run.experiment_id, Run.position, RunScore.id)
             .execution_options(yield_per=STREAMED_ROWS)
         )
-        for row in self._session.execute(query):
-            yield row[0], row[1]
+        yield from self._session.execute(query)
 
     def measured_epochs(self, network: str) -> list[tuple[Json, Json, float]]:
         """Return configuration, facts of the dataset version and seconds of latest epochs."""
