@@ -68,7 +68,7 @@ class TestCohort:
 
         result = CliRunner().invoke(cli, ["import", str(out), "--out", str(tmp_path / "d")])
 
-        assert result.stdout.startswith("4 imported, 0 already imported, 0 refused")
+        assert result.stdout.startswith("4 imported, 0 already imported, 0 replaced, 0 refused")
         names = {
             tuple(facts.source["region_names"].values())
             for facts in open_dataset(tmp_path / "d").facts()
