@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 import httpx
 import sqlalchemy as sa
 from pydantic import SecretStr
+from sqlalchemy import event
 
 from services.api.main import create_app
 from services.core.database import create_database_engine, utc_now
@@ -143,7 +144,7 @@ async def measure(settings: Settings, experiment_id: UUID, run_id: UUID) -> None
         f"/v1/experiments/{experiment_id}/epochs.csv",
     ]
     statements: list[str] = []
-    sa.event.listen(
+    event.listen(
         sa.Engine, "before_cursor_execute", lambda *args: statements.append(str(args[2]))
     )
     print(f"{'route':<72}{'median ms':>10}{'worst ms':>10}{'statements':>12}")
