@@ -58,6 +58,11 @@ class ContourJobRepository:
             raise ContourJobNotFoundError(job_id)
         return found
 
+    def lock_of_series(self, series_id: UUID) -> None:
+        """Lock the jobs of a series, in an order of their own, until this transaction ends."""
+        own = sa.select(ContourJob.id).where(ContourJob.series_id == series_id)
+        self._session.execute(own.order_by(ContourJob.id).with_for_update()).all()
+
     def page(
         self,
         limit: int,

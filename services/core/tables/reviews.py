@@ -89,6 +89,7 @@ class EditedRtstruct(Leased):
     content_sha256: Mapped[str] = mapped_column(Sha256)
     byte_count: Mapped[int] = mapped_column(sa.BigInteger)
     scores: Mapped[Json | None] = mapped_column(JSON_TYPE)
-    """By structure: Dice, distances, added path length, volumes."""
+    """`structures`: by name, Dice, distances, added path length, volumes. `warnings`: what was
+    left out or assumed."""
     purged_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     """When its file was removed."""
