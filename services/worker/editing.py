@@ -93,11 +93,13 @@ def _open(path: Path, series: SeriesIndex) -> StructureFile:
     here = ("", series.frame_of_reference_uid)
     usable = [region for region in header.regions if region.frame_of_reference_uid in here]
     drawn = _choose([region for region in usable if region.contour_count])
-    empty = _choose([region for region in usable if not region.contour_count])
-    meant = [*drawn.values(), *empty.values()]
+    # one by one: several placeholders of one structure contradict nobody
+    empty = [_choose([region]) for region in usable if not region.contour_count]
+    meant = [region for chosen in (drawn, *empty) for region in chosen.values()]
+    regions = {name: region for chosen in (*empty, drawn) for name, region in chosen.items()}
     return StructureFile(
         path=path,
-        regions=empty | drawn,
+        regions=regions,
         ignored=tuple(region for region in header.regions if region not in meant),
     )
 
