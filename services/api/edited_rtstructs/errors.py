@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from services.api.uploads.names import shown_name
 from services.core.errors import ServiceError
 
 
@@ -36,7 +37,7 @@ class WrongFrameOfReferenceError(ServiceError):
         super().__init__(
             "the RTSTRUCT does not lie in the frame of reference of the job's CT series",
             expected=expected,
-            found=list(found[:20]),
+            found=_shown(found),
         )
 
 
@@ -49,7 +50,7 @@ class WrongSeriesError(ServiceError):
         super().__init__(
             "the RTSTRUCT refers to other CT series than the job's",
             expected=expected,
-            found=list(found[:20]),
+            found=_shown(found),
         )
 
 
@@ -64,3 +65,8 @@ class EditedRtstructPurgedError(ServiceError):
             edited_rtstruct_id=str(edited_id),
         )
         self.edited_id = edited_id
+
+
+def _shown(uids: Sequence[str]) -> list[str]:
+    """Return the UIDs of a file as an answer repeats them: a broken file may hold anything."""
+    return [shown_name(uid) for uid in uids[:20]]
