@@ -20,6 +20,7 @@ from services.api.experiments.routes import router as experiments_router
 from services.api.experiments.run_routes import router as runs_router
 from services.api.health.routes import router as health_router
 from services.api.openapi import add_openapi
+from services.api.quality.routes import router as quality_router
 from services.api.reviews.routes import router as reviews_router
 from services.api.series.routes import router as series_router
 from services.api.uploads.limits import UploadLimits
@@ -61,6 +62,7 @@ def create_app(settings: Settings | None = None, queue: JobQueue | None = None) 
         experiment_reports_router,
         reviews_router,
         edited_rtstructs_router,
+        quality_router,
         health_router,
     ):
         app.include_router(router)
