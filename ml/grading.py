@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -126,15 +126,32 @@ def weighted_kappa(
 
     Reference: Cohen, Weighted kappa, Psychological Bulletin 1968;70:213-220.
     """
-    firsts, seconds = Counter(first for first, _ in pairs), Counter(second for _, second in pairs)
-    observed = sum(_disagreement(first, second, weights) for first, second in pairs)
+    return weighted_kappa_of_counts(Counter(pairs), weights)
+
+
+def weighted_kappa_of_counts(
+    counts: Mapping[tuple[Grade, Grade], int], weights: KappaWeights = KappaWeights.QUADRATIC
+) -> float:
+    """Return weighted_kappa of pairs that were counted before.
+
+    Args:
+        counts: how often the first and the second reader said this of the same thing.
+        weights: what a disagreement counts.
+    """
+    firsts: Counter[Grade] = Counter()
+    seconds: Counter[Grade] = Counter()
+    observed = 0
+    for (first, second), count in counts.items():
+        firsts[first] += count
+        seconds[second] += count
+        observed += count * _disagreement(first, second, weights)
     # as a multiple of the number of pairs: whole numbers until the one division
     expected = sum(
         firsts[first] * seconds[second] * _disagreement(first, second, weights)
         for first in Grade
         for second in Grade
     )
-    return 1 - len(pairs) * observed / expected if expected else math.nan
+    return 1 - firsts.total() * observed / expected if expected else math.nan
 
 
 def _disagreement(first: Grade, second: Grade, weights: KappaWeights) -> int:

@@ -610,6 +610,46 @@ def upgrade() -> None:
             "review_id", "structure", "slice_number", name=op.f("pk_review_grade")
         ),
     )
+    op.create_table(
+        "review_tally",
+        sa.Column("review_id", sa.Uuid(), nullable=False),
+        sa.Column("structure", sa.String(length=64), nullable=False),
+        sa.Column("acceptable", sa.Integer(), nullable=False),
+        sa.Column("minor_revision", sa.Integer(), nullable=False),
+        sa.Column("major_revision", sa.Integer(), nullable=False),
+        sa.Column("unacceptable", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["review_id"], ["review.id"], name=op.f("fk_review_tally_review_id_review")
+        ),
+        sa.PrimaryKeyConstraint("review_id", "structure", name=op.f("pk_review_tally")),
+    )
+    op.create_table(
+        "agreement_tally",
+        sa.Column("first_id", sa.Uuid(), nullable=False),
+        sa.Column("second_id", sa.Uuid(), nullable=False),
+        sa.Column("structure", sa.String(length=64), nullable=False),
+        sa.Column("first_grade", sa.String(length=16), nullable=False),
+        sa.Column("second_grade", sa.String(length=16), nullable=False),
+        sa.Column("slices", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["first_id"], ["review.id"], name=op.f("fk_agreement_tally_first_id_review")
+        ),
+        sa.ForeignKeyConstraint(
+            ["second_id"], ["review.id"], name=op.f("fk_agreement_tally_second_id_review")
+        ),
+        sa.PrimaryKeyConstraint(
+            "first_id",
+            "second_id",
+            "structure",
+            "first_grade",
+            "second_grade",
+            name=op.f("pk_agreement_tally"),
+        ),
+    )
+    with op.batch_alter_table("agreement_tally", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_agreement_tally_second_id"), ["second_id"], unique=False
+        )
     with op.batch_alter_table("contour_job", schema=None) as batch_op:
         batch_op.add_column(sa.Column("model_version_id", sa.Uuid(), nullable=True))
         batch_op.create_index(
@@ -631,6 +671,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_contour_job_model_version"))
         batch_op.drop_column("model_version_id")
 
+    with op.batch_alter_table("agreement_tally", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_agreement_tally_second_id"))
+
+    op.drop_table("agreement_tally")
+    op.drop_table("review_tally")
     op.drop_table("review_grade")
     with op.batch_alter_table("edited_rtstruct", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_edited_rtstruct_state_lease_until"))

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,8 +138,12 @@ def _enter_dataset(stream: ByteStream) -> tuple[ByteStream, Dataset]:
     return io.BytesIO(inflated), meta
 
 
-def read_elements(stream: ByteStream, syntax: str, keywords: tuple[str, ...]) -> Dataset:
+def read_elements(
+    stream: ByteStream, syntax: str, keywords: tuple[str, ...], *, until: int | None = None
+) -> Dataset:
     """Return the named top-level elements, unconverted, and leave the stream at the pixels.
+
+    until: the first tag that is not read any more, instead of the pixels.
 
     Raises:
         MalformedFileError: the bytes are no data set.
@@ -148,7 +153,7 @@ def read_elements(stream: ByteStream, syntax: str, keywords: tuple[str, ...]) ->
             stream,
             is_implicit_VR=syntax == uid.ImplicitVRLittleEndian,
             is_little_endian=syntax != uid.ExplicitVRBigEndian,
-            stop_when=_is_pixel_element,
+            stop_when=_is_pixel_element if until is None else _is_at_least(until),
             specific_tags=[Tag(keyword) for keyword in keywords],
         )
     except PARSE_ERRORS as error:
@@ -247,3 +252,10 @@ def _is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: A
 
 def _is_pixel_element(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001  # pydicom's callback
     return tag in _PIXEL_TAGS
+
+
+def _is_at_least(first: int) -> Callable[[BaseTag, str | None, int], bool]:
+    def stop(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001  # pydicom's callback
+        return tag >= first
+
+    return stop

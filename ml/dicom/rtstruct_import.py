@@ -18,6 +18,7 @@ from ml.dicom.rtstruct_items import (
     open_structure_set,
 )
 from ml.dicom.rtstruct_read import AREA_TYPES, Plane, find_slice, rasterize
+from ml.dicom.rtstruct_references import referenced_frames, referenced_series
 from ml.dicom.series import SeriesIndex
 
 IMAGE_TOLERANCE_PX = 1.0
@@ -142,17 +143,12 @@ def _header(dataset: Dataset) -> StructureSetHeader:
     )
     if len({region.number for region in regions}) < len(regions):
         raise invalid_rtstruct(["two regions share a number"])
-    frames = items(dataset, "ReferencedFrameOfReferenceSequence")
-    studies = [study for frame in frames for study in items(frame, "RTReferencedStudySequence")]
-    series = [s for study in studies for s in items(study, "RTReferencedSeriesSequence")]
-    named = [str(frame.get("FrameOfReferenceUID", "")) for frame in frames]
-    named += [region.frame_of_reference_uid for region in regions]
     return StructureSetHeader(
         sop_instance_uid=str(dataset.get("SOPInstanceUID", "")),
         study_instance_uid=str(dataset.get("StudyInstanceUID", "")),
         patient_id=str(dataset.get("PatientID", "")).strip(),
         manufacturer=str(dataset.get("Manufacturer", "")).strip(),
-        series_instance_uids=tuple(sorted({str(s.get("SeriesInstanceUID", "")) for s in series})),
-        frame_of_reference_uids=tuple(sorted(set(named) - {""})),
+        series_instance_uids=referenced_series(dataset),
+        frame_of_reference_uids=referenced_frames(dataset),
         regions=regions,
     )

@@ -13,12 +13,15 @@ from services.api.contour_jobs.routes import router as contour_jobs_router
 from services.api.correlation import RequestContextMiddleware
 from services.api.dependencies import Dependencies
 from services.api.docs import add_docs
+from services.api.edited_rtstructs.routes import router as edited_rtstructs_router
 from services.api.error_handlers import add_error_handlers
 from services.api.experiments.report_routes import router as experiment_reports_router
 from services.api.experiments.routes import router as experiments_router
 from services.api.experiments.run_routes import router as runs_router
 from services.api.health.routes import router as health_router
 from services.api.openapi import add_openapi
+from services.api.quality.routes import router as quality_router
+from services.api.reviews.routes import router as reviews_router
 from services.api.series.routes import router as series_router
 from services.api.uploads.limits import UploadLimits
 from services.core.database import create_database_engine, create_sessions
@@ -57,6 +60,9 @@ def create_app(settings: Settings | None = None, queue: JobQueue | None = None) 
         experiments_router,
         runs_router,
         experiment_reports_router,
+        reviews_router,
+        edited_rtstructs_router,
+        quality_router,
         health_router,
     ):
         app.include_router(router)
@@ -95,7 +101,8 @@ def _lifespan(
             worker_silent_seconds=settings.worker_silent_seconds,
             validation_slots=CapacityLimiter(VALIDATION_SLOTS),
         )
-        await to_thread.run_sync(import_module, "ml.dicom.series")
+        for name in ("ml.dicom.series", "ml.dicom.rtstruct_references"):
+            await to_thread.run_sync(import_module, name)
         yield
         engine.dispose()
         access_log.disabled = False

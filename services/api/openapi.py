@@ -20,6 +20,8 @@ TAGS = [
     {"name": "series", "description": "CT series in storage."},
     {"name": "contour jobs", "description": "Contouring requests and their results."},
     {"name": "experiments", "description": "Training, comparisons and what they came to."},
+    {"name": "reviews", "description": "What readers say of contours, and make of them."},
+    {"name": "quality", "description": "How contours fare: acceptability, agreement, drift."},
     {"name": "health", "description": "For load balancers, schedulers and people."},
 ]
 

@@ -87,6 +87,26 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "job_failed": _kind(HTTPStatus.CONFLICT, "The job failed"),
     "job_cancelled": _kind(HTTPStatus.CONFLICT, "The job was cancelled"),
     "result_purged": _kind(HTTPStatus.GONE, "The result was removed"),
+    "review_not_found": _kind(HTTPStatus.NOT_FOUND, "No such review"),
+    "unknown_structure": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The job drew no structure of that name"
+    ),
+    "slice_out_of_range": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The series has no such slice"),
+    "duplicate_grade": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "A slice of a structure was graded twice"
+    ),
+    "edited_rtstruct_not_found": _kind(HTTPStatus.NOT_FOUND, "No such edited RTSTRUCT"),
+    "edited_rtstruct_invalid": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The file is no usable RT Structure Set"
+    ),
+    "edited_rtstruct_purged": _kind(HTTPStatus.GONE, "The edited RTSTRUCT was removed"),
+    "wrong_frame_of_reference": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The RTSTRUCT lies in another frame of reference"
+    ),
+    "wrong_series": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The RTSTRUCT is of another CT series"),
+    "wrong_review": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The review is of another job or reader"
+    ),
     "idempotency_key_reused": _kind(
         HTTPStatus.CONFLICT, "Idempotency-Key used before with another request"
     ),
@@ -136,6 +156,16 @@ PROBLEMS: dict[str, ProblemKind] = {
 
 UPLOAD_CODES = tuple(code.value for code in (*_UPLOAD_KINDS, *_DICOM_KINDS))
 """Codes of every route that takes a CT series."""
+FILE_CODES = (
+    UploadErrorCode.EMPTY_UPLOAD.value,
+    UploadErrorCode.UNSUPPORTED_MEDIA_TYPE.value,
+    UploadErrorCode.MALFORMED_MULTIPART.value,
+    UploadErrorCode.UNEXPECTED_FORM_FIELD.value,
+    UploadErrorCode.TOO_MANY_BYTES.value,
+    UploadErrorCode.TOO_MANY_FILES.value,
+    UploadErrorCode.PATH_TRAVERSAL.value,
+)
+"""Codes of every route that takes one file."""
 STORAGE_CODES = ("storage_full", "storage_unavailable")
 DATASET_CODES = (
     "dataset_not_ready",

@@ -6,7 +6,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from services.core.errors import (
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+    ResultPurgedError,
+)
 from services.core.lifecycle import JobStage, JobState
+from services.core.tables.contouring import ContourJob
 from services.core.tables.leased import Leased
 
 
@@ -44,3 +51,32 @@ def work_values(row: Leased) -> dict[str, Any]:  # Any: fields of many types
             code=row.error_code, detail=row.error_detail or "", context=row.error_context or {}
         )
     return {name: getattr(row, name) for name in names} | {"error": error}
+
+
+RESULT_CODES = (
+    "contour_job_not_found",
+    "job_not_finished",
+    "job_failed",
+    "job_cancelled",
+    "result_purged",
+)
+"""Codes of every route that needs the result of a contour job."""
+
+
+def check_has_result(job: ContourJob) -> None:
+    """Return if the job has a result that was not removed.
+
+    Raises:
+        JobNotFinishedError: there is no result yet.
+        JobFailedError: there will be none.
+        JobCancelledError: there will be none.
+        ResultPurgedError: there was one.
+    """
+    if job.state is JobState.FAILED:
+        raise JobFailedError(job.id, job.error_code, job.error_detail)
+    if job.state is JobState.CANCELLED:
+        raise JobCancelledError(job.id)
+    if job.state is not JobState.SUCCEEDED:
+        raise JobNotFinishedError(job.id, job.state.value)
+    if job.purged_at is not None:
+        raise ResultPurgedError(job.id)

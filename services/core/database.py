@@ -5,13 +5,17 @@ import sqlite3
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from services.core.errors import DatabaseUnavailableError
 
@@ -74,6 +78,43 @@ class UtcDateTime(sa.TypeDecorator[dt.datetime]):
 
 
 JSON_TYPE = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+class month_of(FunctionElement[str]):  # noqa: N801  # reads as a function of SQL
+    """Year and month of a moment in UTC, such as 2026-03."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+class json_size(FunctionElement[int]):  # noqa: N801  # reads as a function of SQL
+    """Number of elements of a json array."""
+
+    inherit_cache = True
+    type = sa.Integer()
+
+
+_PORTABLE: dict[type[FunctionElement[Any]], dict[str, str]] = {
+    month_of: {
+        # UtcDateTime is text in UTC here, year and month first
+        "sqlite": "substr(%s, 1, 7)",
+        "postgresql": "to_char(timezone('UTC', %s), 'YYYY-MM')",
+    },
+    json_size: {"sqlite": "json_array_length(%s)", "postgresql": "jsonb_array_length(%s)"},
+}
+
+
+def _compile_portable(
+    element: FunctionElement[Any],
+    compiler: SQLCompiler,
+    **options: Any,  # noqa: ANN401  # SQLAlchemy's signature
+) -> str:
+    template = _PORTABLE[type(element)][compiler.dialect.name]
+    return template % compiler.process(element.clauses, **options)
+
+
+for _function in _PORTABLE:
+    compiles(_function)(_compile_portable)
 
 
 def text_enum(enum: type[StrEnum], length: int = 16) -> sa.Enum:

@@ -10,9 +10,11 @@ from services.core.database import Now, utc_now
 from services.core.errors import QueueUnavailableError
 from services.core.logging import get_logger
 from services.core.queue import JobQueue, Message, TaskName
+from services.core.repositories.acceptability import AcceptabilityRepository
 from services.core.repositories.contour_jobs import ContourJobRepository
 from services.core.repositories.dataset_versions import DatasetVersionRepository
 from services.core.repositories.datasets import DatasetRepository
+from services.core.repositories.drift import DriftRepository
 from services.core.repositories.edited_rtstructs import EditedRtstructRepository
 from services.core.repositories.experiments import ExperimentRepository
 from services.core.repositories.idempotency import IdempotencyRepository
@@ -59,6 +61,8 @@ class UnitOfWork:
         self.model_versions = ModelVersionRepository(self._session, self._now)
         self.shadow_contours = ShadowContourRepository(self._session, self._now)
         self.reviews = ReviewRepository(self._session, self._now)
+        self.acceptability = AcceptabilityRepository(self._session)
+        self.drift = DriftRepository(self._session)
         self.edited_rtstructs = EditedRtstructRepository(self._session, self._now)
         return self
 

@@ -8,6 +8,8 @@ to run in several workers at once.
 import datetime as dt
 import threading
 import time
+from collections.abc import Callable
+from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,6 +30,13 @@ PURGE_BATCH = 100
 
 HEARTBEAT_RETENTION = dt.timedelta(days=1)
 """Rows of workers that died without signing off are kept this long for people to look at."""
+
+NEEDED_AMONG: dict[StoredKind, Callable[[UnitOfWork, list[UUID]], set[UUID]]] = {
+    StoredKind.SERIES: lambda uow, ids: uow.series.stored_among(ids),
+    StoredKind.RESULTS: lambda uow, ids: uow.contour_jobs.with_result_among(ids),
+    StoredKind.EDITED_RTSTRUCTS: lambda uow, ids: uow.edited_rtstructs.stored_among(ids),
+}
+"""Which of the resources with files, of those kinds that are looked through, still need them."""
 
 
 class Housekeeper:
@@ -120,6 +129,8 @@ def send_again(uow: UnitOfWork, *, resend_seconds: float) -> None:
 def clear_up(worker: WorkerContext) -> None:
     """Remove what is past its time: results, series, keys, worker reports, files of nobody."""
     now, times = utc_now(), worker.times
+    edited_before = now - dt.timedelta(days=times.edited_retention_days)
+    purge_edited(worker.unit_of_work(), worker.storage, edited_before)
     before = now - dt.timedelta(days=times.result_retention_days)
     purge_results(worker.unit_of_work(), worker.storage, before)
     purge_series(worker.unit_of_work(), worker.storage, before)
@@ -130,8 +141,22 @@ def clear_up(worker: WorkerContext) -> None:
     remove_orphans(worker.unit_of_work(), worker.storage, times.stale_upload_hours * 3600)
 
 
+def purge_edited(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
+    """Remove edited RTSTRUCTs that were sent before a moment; their rows and scores stay."""
+    with uow:
+        due = uow.edited_rtstructs.due_for_purge(before, PURGE_BATCH)
+    for edited_id in due:
+        with uow:
+            if uow.edited_rtstructs.purge(edited_id):
+                storage.delete(StoredKind.EDITED_RTSTRUCTS, edited_id)
+                uow.commit()
+
+
 def purge_results(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
-    """Remove the results of jobs that ended before a moment; their rows stay."""
+    """Remove the results of jobs that ended before a moment; their rows stay.
+
+    A result stays as long as an edited RTSTRUCT of it, and the series stays with it.
+    """
     with uow:
         due = uow.contour_jobs.due_for_purge(before, PURGE_BATCH)
     for job_id in due:
@@ -153,16 +178,14 @@ def purge_series(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None
 
 
 def remove_orphans(uow: UnitOfWork, storage: Storage, older_than_seconds: float) -> None:
-    """Remove staged, series and result folders of that age that no row refers to."""
-    staged = storage.sweep_staging(older_than_seconds)
-    series_ids = storage.list_stored(StoredKind.SERIES, older_than_seconds)
-    job_ids = storage.list_stored(StoredKind.RESULTS, older_than_seconds)
-    with uow:
-        series_ids = sorted(set(series_ids) - uow.series.stored_among(series_ids))
-        job_ids = sorted(set(job_ids) - uow.contour_jobs.with_result_among(job_ids))
-    for series_id in series_ids:
-        storage.delete(StoredKind.SERIES, series_id)
-    for job_id in job_ids:
-        storage.delete(StoredKind.RESULTS, job_id)
-    if staged or series_ids or job_ids:
-        log.warning("orphans removed", staged=staged, series=len(series_ids), results=len(job_ids))
+    """Remove staged folders, and stored ones that no row needs, of at least that age."""
+    removed = {"staged": storage.sweep_staging(older_than_seconds)}
+    for kind, needed_among in NEEDED_AMONG.items():
+        stored = storage.list_stored(kind, older_than_seconds)
+        with uow:
+            orphans = sorted(set(stored) - needed_among(uow, stored))
+        for resource_id in orphans:
+            storage.delete(kind, resource_id)
+        removed[kind.value] = len(orphans)
+    if any(removed.values()):
+        log.warning("orphans removed", **{kind: count for kind, count in removed.items() if count})

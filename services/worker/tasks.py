@@ -29,9 +29,16 @@ def _write_report() -> Work:
     return write_experiment_report
 
 
+def _compare_edited_rtstruct() -> Work:
+    from services.worker.editing import compare_edited_rtstruct
+
+    return compare_edited_rtstruct
+
+
 WORK: dict[TaskName, Callable[[], Work]] = {
     TaskName.CONTOUR_JOB_RUN: _contour_job,
     TaskName.RUN_TRAIN: _train_run,
+    TaskName.EDITED_RTSTRUCT_COMPARE: _compare_edited_rtstruct,
     TaskName.REPORT_WRITE: _write_report,
 }
 """By task; called in the forked child."""

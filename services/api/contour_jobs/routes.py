@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 
 from services.api.contour_jobs.schemas import (
@@ -14,11 +14,11 @@ from services.api.contour_jobs.schemas import (
 )
 from services.api.contour_jobs.service import ContourJobService
 from services.api.dependencies import DependenciesDep, WorkRequestDep
+from services.api.downloads import DICOM_MEDIA_TYPE, IfNoneMatch, download, download_responses
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
+from services.api.work import RESULT_CODES
 from services.core.lifecycle import JobState
-
-DICOM_MEDIA_TYPE = "application/dicom"
 
 router = APIRouter(prefix="/v1/contour-jobs", tags=["contour jobs"])
 
@@ -90,35 +90,15 @@ def cancel_contour_job(job_id: UUID, service: ServiceDep) -> ContourJobResponse:
     summary="Download the RTSTRUCT of a contour job",
     response_class=FileResponse,
     responses={
-        200: {
-            "description": "A DICOM RT Structure Set, UNAPPROVED. ETag is its SHA-256.",
-            "content": {DICOM_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
-        },
-        304: {"description": "The sender has it already (If-None-Match)."},
-        **problem_responses(
-            "contour_job_not_found",
-            "job_not_finished",
-            "job_failed",
-            "job_cancelled",
-            "result_purged",
-            "stored_files_missing",
-            *ROW_CODES,
-        ),
+        **download_responses(DICOM_MEDIA_TYPE, "A DICOM RT Structure Set, UNAPPROVED."),
+        **problem_responses(*RESULT_CODES, "stored_files_missing", *ROW_CODES),
     },
 )
-def get_rtstruct(
-    job_id: UUID,
-    service: ServiceDep,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Response:
+def get_rtstruct(job_id: UUID, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
     """Stream the file that the worker checked and released."""
-    rtstruct = service.rtstruct(job_id)
-    etag = f'"{rtstruct.sha256}"'
-    if if_none_match is not None and etag in [tag.strip() for tag in if_none_match.split(",")]:
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
-    return FileResponse(
-        rtstruct.path,
+    return download(
+        service.rtstruct(job_id),
+        name=f"rtstruct-{job_id}.dcm",
         media_type=DICOM_MEDIA_TYPE,
-        filename=f"rtstruct-{job_id}.dcm",
-        headers={"ETag": etag},
+        if_none_match=if_none_match,
     )

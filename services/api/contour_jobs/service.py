@@ -1,19 +1,13 @@
 """Contour jobs: asked for, watched, cancelled, and their RTSTRUCT."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
-from services.api.contour_jobs.errors import (
-    JobCancelledError,
-    JobFailedError,
-    JobNotFinishedError,
-    ResultPurgedError,
-    SeriesPurgedError,
-)
+from services.api.contour_jobs.errors import SeriesPurgedError
+from services.api.downloads import StoredFile, stored_file
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
+from services.api.work import check_has_result
 from services.core.lifecycle import JobState
 from services.core.queue import TaskName
 from services.core.repositories.paging import PageCursor
@@ -29,14 +23,6 @@ class WatchedJob:
     job: ContourJob
     queue_position: int | None
     """Queued jobs that run before it; None once it left the queue."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rtstruct:
-    """A released RTSTRUCT."""
-
-    path: Path
-    sha256: str
 
 
 class ContourJobService:
@@ -101,7 +87,7 @@ class ContourJobService:
             uow.commit()
             return _watched(uow, job)
 
-    def rtstruct(self, job_id: UUID) -> Rtstruct:
+    def rtstruct(self, job_id: UUID) -> StoredFile:
         """Return what the job released.
 
         Raises:
@@ -113,17 +99,8 @@ class ContourJobService:
         """
         with self._new_unit_of_work() as uow:
             job = uow.contour_jobs.get(job_id)
-        if job.state is JobState.FAILED:
-            raise JobFailedError(job_id, job.error_code, job.error_detail)
-        if job.state is JobState.CANCELLED:
-            raise JobCancelledError(job_id)
-        if job.state is not JobState.SUCCEEDED:
-            raise JobNotFinishedError(job_id, job.state.value)
-        if job.purged_at is not None:
-            raise ResultPurgedError(job_id)
-        path = self._storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME)
-        with path.open("rb") as file:
-            return Rtstruct(path=path, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        check_has_result(job)
+        return stored_file(self._storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME))
 
 
 def queue_job(uow: UnitOfWork, series_id: UUID, request: WorkRequest) -> ContourJob:

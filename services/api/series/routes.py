@@ -75,10 +75,14 @@ def get_series(series_id: UUID, service: ServiceDep) -> SeriesResponse:
 
 @router.delete(
     "/{series_id}",
-    summary="Remove the files of a CT series and the results of its jobs",
+    summary="Remove the files of a CT series, the results of its jobs and their edits",
     status_code=HTTPStatus.NO_CONTENT,
     responses=problem_responses("series_not_found", "series_in_use", *ROW_CODES),
 )
 def delete_series(series_id: UUID, service: ServiceDep) -> None:
-    """Remove the bytes at once; the rows stay as a record. Posting the series again restores it."""
+    """Remove the bytes at once; the rows stay as a record. Posting the series again restores it.
+
+    The results of its jobs and the edited RTSTRUCTs sent to them go with it, whatever their
+    retention time: what was collected into a version of a dataset before stays there.
+    """
     service.delete(series_id)

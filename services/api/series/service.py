@@ -14,6 +14,7 @@ from services.core.lifecycle import ACTIVE_STATES
 from services.core.repositories.paging import PageCursor
 from services.core.storage import Storage, StoredKind, slice_name
 from services.core.tables.contouring import Series
+from services.core.tables.reviews import EditedRtstruct
 from services.core.unit_of_work import UnitOfWork
 
 if TYPE_CHECKING:
@@ -79,17 +80,21 @@ class SeriesService:
             return uow.series.page(limit, after)
 
     def delete(self, series_id: UUID) -> None:
-        """Remove the files of a series and the results of its jobs; the rows stay.
+        """Remove the files of a series, the results of its jobs and their edits; the rows stay.
 
         Raises:
             SeriesNotFoundError: no row has the id.
-            SeriesInUseError: a job of the series has not ended.
+            SeriesInUseError: a job of the series, or the comparison of an edit, has not ended.
         """
         with self._new_unit_of_work() as uow:
             uow.series.get_locked(series_id)
             for state in ACTIVE_STATES:
                 for job in uow.contour_jobs.page(1, state=state, series_id=series_id):
                     raise SeriesInUseError(series_id, job.id)
+            uow.contour_jobs.lock_of_series(series_id)  # no edit is added to them any more
+            for edited in _kept_edits(uow, series_id):
+                uow.edited_rtstructs.purge(edited.id, even_if_awaited=True)
+                self._storage.delete(StoredKind.EDITED_RTSTRUCTS, edited.id)
             after: PageCursor | None = None
             while jobs := uow.contour_jobs.page(100, after, series_id=series_id):
                 for job in jobs:
@@ -99,6 +104,19 @@ class SeriesService:
             if uow.series.purge(series_id):
                 self._storage.delete(StoredKind.SERIES, series_id)
             uow.commit()
+
+
+def _kept_edits(uow: UnitOfWork, series_id: UUID) -> Sequence[EditedRtstruct]:
+    """Return the edited RTSTRUCTs with files of a series' jobs, which were locked before.
+
+    Raises:
+        SeriesInUseError: the comparison of one has not ended.
+    """
+    kept = uow.edited_rtstructs.kept_of_series(series_id)
+    for edited in kept:
+        if not edited.state.is_terminal:
+            raise SeriesInUseError(series_id, edited.job_id, edited.id)
+    return kept
 
 
 def check_upload(upload: Upload) -> CheckedSeries:

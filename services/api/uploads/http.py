@@ -1,4 +1,4 @@
-"""Request bodies of the routes that take a CT series: how they arrive and are documented."""
+"""Request bodies of the routes that take files: how they arrive and are documented."""
 
 from typing import Annotated, Any
 
@@ -23,6 +23,23 @@ UPLOAD_REQUEST_BODY: dict[str, Any] = {  # Any: OpenAPI
                 }
             },
             'multipart/related; type="application/dicom"': {"schema": _BINARY},
+        },
+    }
+}
+
+FILE_REQUEST_BODY: dict[str, Any] = {  # Any: OpenAPI
+    "requestBody": {
+        "required": True,
+        "description": "One DICOM file, as it is or as the one file of a form.",
+        "content": {
+            "application/dicom": {"schema": _BINARY},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": _BINARY},
+                }
+            },
         },
     }
 }

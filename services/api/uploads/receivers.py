@@ -16,7 +16,8 @@ from services.api.uploads.staging import StagedFile, StagingArea
 ARCHIVE_TYPES = frozenset({"application/zip", "application/x-zip-compressed"})
 FORM_TYPE = "multipart/form-data"
 RELATED_TYPE = "multipart/related"
-ARCHIVE_NAME = "request body"
+DICOM_TYPE = "application/dicom"
+BODY_NAME = "request body"
 
 
 class Receiver(Protocol):
@@ -54,35 +55,64 @@ def new_receiver(content_type: str, staging: StagingArea) -> Receiver:
     )
 
 
-class ArchiveReceiver:
-    """Takes a body that is one zip."""
+def new_file_receiver(content_type: str, staging: StagingArea) -> Receiver:
+    """Return the receiver of one DICOM file for a Content-Type.
+
+    Raises:
+        UploadError: unsupported_media_type, or malformed_multipart for a missing boundary.
+    """
+    kind, options = parse_options_header(content_type)
+    media_type = kind.decode("latin-1")
+    if media_type == DICOM_TYPE:
+        return FileReceiver(staging)
+    if media_type == FORM_TYPE:
+        return MultipartReceiver(media_type, options.get(b"boundary", b""), staging)
+    raise UploadError(
+        UploadErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        "Send application/dicom, or multipart/form-data with one file.",
+        facts={"content_type": shown_name(content_type)},
+    )
+
+
+class FileReceiver:
+    """Takes a body that is one file."""
 
     def __init__(self, staging: StagingArea) -> None:
         self._staging = staging
         self._received = 0
-        self._file, self._target = staging.create(ARCHIVE_NAME)
+        self._file, self._target = staging.create(BODY_NAME)
 
     def feed(self, piece: bytes) -> None:
-        """Append to the archive."""
+        """Append to the file."""
         self._received += len(piece)
         self._target.write(piece)
 
     def finish(self) -> None:
-        """Check that there is an archive.
+        """Check that there is a file.
 
         Raises:
-            UploadError: empty_upload or not_a_zip.
+            UploadError: empty_upload.
         """
         self._target.close()
         if not self._received:
             raise empty_upload()
-        if not self._file.is_archive():
-            raise UploadError(UploadErrorCode.NOT_A_ZIP, "The request body is not a zip.")
+        self._check(self._file)
         self._staging.add(self._file)
 
     def close(self) -> None:
-        """Close the archive."""
+        """Close the file."""
         self._target.close()
+
+    def _check(self, file: StagedFile) -> None:
+        """Take any content; others look into it."""
+
+
+class ArchiveReceiver(FileReceiver):
+    """Takes a body that is one zip."""
+
+    def _check(self, file: StagedFile) -> None:
+        if not file.is_archive():
+            raise UploadError(UploadErrorCode.NOT_A_ZIP, "The request body is not a zip.")
 
 
 class MultipartReceiver:

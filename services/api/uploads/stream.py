@@ -1,8 +1,8 @@
 """Receives a request body into a folder: never whole in memory, never blocking the event loop."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +11,24 @@ from anyio import CancelScope, to_thread
 from services.api.uploads.archives import unpack_archive
 from services.api.uploads.errors import UploadError, UploadErrorCode
 from services.api.uploads.limits import UploadLimits
-from services.api.uploads.receivers import empty_upload, new_receiver
+from services.api.uploads.receivers import (
+    Receiver,
+    empty_upload,
+    new_file_receiver,
+    new_receiver,
+)
 from services.api.uploads.staging import StagedFile, StagingArea
 from services.core.storage import Storage, storage_error
 
 PIECE_BYTES = 1 << 20
 """Bytes collected before a worker thread parses and writes them: a hop to a thread costs about
 as much as 64 KiB take to write."""
+
+ReceiverFor = Callable[[str, StagingArea], Receiver]
+"""Chooses by the Content-Type."""
+
+FORM_BYTES = 64 << 10
+"""Room for what a form puts around its one file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +67,25 @@ class Upload:
         return self.staging.files
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceivedFile:
+    """One file that a request sent, lying in a folder that is removed after the request."""
+
+    folder: Path
+    path: Path
+    byte_count: int
+
+
 @asynccontextmanager
 async def received_upload(
-    body: Body, storage: Storage, limits: UploadLimits
+    body: Body,
+    storage: Storage,
+    limits: UploadLimits,
+    receiver_for: ReceiverFor = new_receiver,
 ) -> AsyncGenerator[Upload]:
     """Receive a body; what the block does not publish is gone when it ends, however it ends.
+
+    receiver_for: of a CT series unless told otherwise.
 
     Raises:
         UploadError: the body is refused.
@@ -71,16 +96,34 @@ async def received_upload(
     folder = await to_thread.run_sync(context.__enter__)
     try:
         staging = StagingArea(folder, limits)
-        await _receive(body, staging)
+        await _receive(body, staging, receiver_for)
         yield Upload(folder=folder, staging=staging)
     finally:
         with CancelScope(shield=True):  # a cancelled request cleans up, too
             await to_thread.run_sync(partial(context.__exit__, None, None, None))
 
 
-async def _receive(body: Body, staging: StagingArea) -> None:
+@asynccontextmanager
+async def received_file(
+    body: Body, storage: Storage, limits: UploadLimits
+) -> AsyncGenerator[ReceivedFile]:
+    """Receive a body that is one DICOM file, as it is or in a form; archives stay packed.
+
+    Raises:
+        UploadError: the body is refused.
+    """
+    room = min(limits.max_upload_bytes, limits.max_file_bytes + FORM_BYTES)
+    limits = replace(limits, max_files=1, max_upload_bytes=room)
+    async with received_upload(body, storage, limits, new_file_receiver) as upload:
+        (file,) = upload.staging.files
+        size = file.path.stat().st_size
+        upload.staging.count_bytes(size, file.name, size)
+        yield ReceivedFile(folder=upload.folder, path=file.path, byte_count=size)
+
+
+async def _receive(body: Body, staging: StagingArea, receiver_for: ReceiverFor) -> None:
     with _disk_errors():
-        receiver = await to_thread.run_sync(new_receiver, body.content_type, staging)
+        receiver = await to_thread.run_sync(receiver_for, body.content_type, staging)
         try:
             async for piece in _pieces(body.chunks, staging.limits):
                 await to_thread.run_sync(receiver.feed, piece)

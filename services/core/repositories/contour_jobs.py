@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from services.core.database import Now
 from services.core.errors import ContourJobNotFoundError, IllegalTransitionError
-from services.core.lifecycle import TERMINAL_STATES, JobState, is_legal
+from services.core.lifecycle import JobState, is_legal
 from services.core.queue import TaskName
 from services.core.repositories.leases import LeaseRepository
 from services.core.repositories.paging import PageCursor, page_of
 from services.core.tables.contouring import ContourJob
+from services.core.tables.reviews import EditedRtstruct
 
 
 class ContourJobRepository:
@@ -45,6 +46,22 @@ class ContourJobRepository:
         if found is None:
             raise ContourJobNotFoundError(job_id)
         return found
+
+    def get_locked(self, job_id: UUID) -> ContourJob:
+        """Return a job whose result nobody purges before this transaction ends.
+
+        Raises:
+            ContourJobNotFoundError: no row has the id.
+        """
+        found = self._session.get(ContourJob, job_id, with_for_update=True, populate_existing=True)
+        if found is None:
+            raise ContourJobNotFoundError(job_id)
+        return found
+
+    def lock_of_series(self, series_id: UUID) -> None:
+        """Lock the jobs of a series, in an order of their own, until this transaction ends."""
+        own = sa.select(ContourJob.id).where(ContourJob.series_id == series_id)
+        self._session.execute(own.order_by(ContourJob.id).with_for_update()).all()
 
     def page(
         self,
@@ -92,32 +109,39 @@ class ContourJobRepository:
         return job
 
     def due_for_purge(self, before: dt.datetime, limit: int) -> list[UUID]:
-        """List jobs that ended before a moment and were not purged."""
+        """List jobs that ended before a moment, were not purged and are compared with no edit."""
+        kept = sa.exists().where(
+            EditedRtstruct.job_id == ContourJob.id, EditedRtstruct.purged_at.is_(None)
+        )
         return list(
             self._session.scalars(
                 sa.select(ContourJob.id)
-                .where(ContourJob.purged_at.is_(None), ContourJob.finished_at < before)
+                .where(ContourJob.purged_at.is_(None), ContourJob.finished_at < before, ~kept)
                 .order_by(ContourJob.finished_at)
                 .limit(limit)
             )
         )
 
     def purge(self, job_id: UUID) -> bool:
-        """Mark an ended job as without result; return whether it was one.
+        """Mark an ended job as without result, unless an edited RTSTRUCT of it is kept.
 
         The row stays locked until the transaction ends: remove the files before the commit.
+
+        Returns:
+            Whether it had a result and has none now.
         """
-        purged = self._session.execute(
-            sa.update(ContourJob)
-            .where(
-                ContourJob.id == job_id,
-                ContourJob.state.in_(TERMINAL_STATES),
-                ContourJob.purged_at.is_(None),
-            )
-            .values(purged_at=self._now())
-            .returning(ContourJob.id)
-        )
-        return purged.first() is not None
+        # locked first: an edit that is being added meanwhile is seen by the second statement
+        job = self.get_locked(job_id)
+        edited = self._session.scalars(
+            sa.select(EditedRtstruct.id)
+            .where(EditedRtstruct.job_id == job_id, EditedRtstruct.purged_at.is_(None))
+            .limit(1)
+        ).first()
+        if not job.state.is_terminal or job.purged_at is not None or edited is not None:
+            return False
+        job.purged_at = self._now()
+        self._session.flush()
+        return True
 
     def with_result_among(self, job_ids: list[UUID]) -> set[UUID]:
         """Tell which of these ids are jobs whose result is, or may soon be, in storage."""

@@ -11,6 +11,7 @@ from ml.grading import (
     mean_acceptability,
     mean_percentages,
     weighted_kappa,
+    weighted_kappa_of_counts,
 )
 
 PUBLISHED = {
@@ -137,3 +138,9 @@ class TestWeightedKappa:
     @pytest.mark.parametrize("pairs", [[], [(MINOR, MINOR)] * 5])
     def test_is_no_number_without_anything_to_disagree_about(self, pairs):
         assert math.isnan(weighted_kappa(pairs))
+
+    def test_counted_pairs_weigh_like_the_pairs_themselves(self):
+        counts = {(A, A): 30, (A, MINOR): 4, (MINOR, A): 3, (MAJOR, U): 2, (U, U): 9}
+        pairs = [pair for pair, count in counts.items() for _ in range(count)]
+        for weights in KappaWeights:
+            assert weighted_kappa_of_counts(counts, weights) == weighted_kappa(pairs, weights)

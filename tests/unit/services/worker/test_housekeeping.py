@@ -18,8 +18,10 @@ from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext
 from services.worker.housekeeping import (
+    NEEDED_AMONG,
     Housekeeper,
     clear_up,
+    purge_edited,
     purge_results,
     purge_series,
     remove_orphans,
@@ -27,6 +29,7 @@ from services.worker.housekeeping import (
     send_again,
     take_over_lost_jobs,
 )
+from tests.factories.reviews import add_edit
 from tests.factories.rows import add_job, job_of
 from tests.factories.workers import run_contour_job
 from tests.fakes import Clock, FakeJobQueue
@@ -122,6 +125,41 @@ class TestPurge:
             storage.folder(StoredKind.SERIES, series_id)
 
 
+class TestPurgeEdited:
+    def test_edits_go_after_their_time_and_keep_their_job_and_series_until_then(
+        self,
+        worker: WorkerContext,
+        uow: UnitOfWork,
+        storage: FilesystemStorage,
+        job_id: UUID,
+        clock: Clock,
+    ) -> None:
+        run_contour_job(worker, job_id)
+        series_id = job_of(uow, job_id).series_id
+        edited = add_edit(uow, job_id, {})
+        with storage.staging() as folder:
+            (folder / RTSTRUCT_NAME).write_bytes(b"edited")
+            storage.publish(StoredKind.EDITED_RTSTRUCTS, folder, edited.id)
+
+        purge_edited(uow, storage, clock())
+        purge_results(uow, storage, clock() + A_DAY)
+        purge_series(uow, storage, clock() + A_DAY)
+        for kind, stored_id in (
+            (StoredKind.EDITED_RTSTRUCTS, edited.id),
+            (StoredKind.RESULTS, job_id),
+            (StoredKind.SERIES, series_id),
+        ):
+            assert storage.folder(kind, stored_id).is_dir()
+
+        purge_edited(uow, storage, clock() + A_DAY)
+        purge_results(uow, storage, clock() + A_DAY)
+        purge_series(uow, storage, clock() + A_DAY)
+        for kind in (StoredKind.EDITED_RTSTRUCTS, StoredKind.RESULTS, StoredKind.SERIES):
+            assert storage.list_stored(kind, 0) == []
+        with uow:
+            assert uow.edited_rtstructs.get(edited.id).scores is not None
+
+
 class TestRemoveOrphans:
     def test_only_old_folders_without_a_row_go(
         self,
@@ -133,9 +171,12 @@ class TestRemoveOrphans:
     ) -> None:
         run_contour_job(worker, job_id)
         known = job_of(uow, job_id).series_id
+        edited = add_edit(uow, job_id, {}).id
+        with storage.staging() as folder:
+            storage.publish(StoredKind.EDITED_RTSTRUCTS, folder, edited)
         old, young = uuid4(), uuid4()
         for orphan in (old, young):
-            for kind in (StoredKind.SERIES, StoredKind.RESULTS):
+            for kind in NEEDED_AMONG:
                 with storage.staging() as folder:
                     storage.publish(kind, folder, orphan)
         staged = tmp_path / "storage" / "incoming" / str(uuid4())
@@ -150,6 +191,7 @@ class TestRemoveOrphans:
         assert not staged.exists()
         assert set(storage.list_stored(StoredKind.SERIES, 0)) == {known, young}
         assert set(storage.list_stored(StoredKind.RESULTS, 0)) == {job_id, young}
+        assert set(storage.list_stored(StoredKind.EDITED_RTSTRUCTS, 0)) == {edited, young}
 
 
 class TestClearUp:

@@ -1,0 +1,72 @@
+"""What can be wrong with an edited RTSTRUCT."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from services.api.uploads.names import shown_name
+from services.core.errors import ServiceError
+
+
+class WrongReviewError(ServiceError):
+    """The review that an edited RTSTRUCT names is of another job or reader."""
+
+    code = "wrong_review"
+
+    def __init__(self, review_id: UUID) -> None:
+        super().__init__(
+            f"review {review_id} is of another job or reader", review_id=str(review_id)
+        )
+        self.review_id = review_id
+
+
+class EditedRtstructInvalidError(ServiceError):
+    """The file is no usable RT Structure Set."""
+
+    code = "edited_rtstruct_invalid"
+
+    def __init__(self, message: str, facts: dict[str, object]) -> None:
+        super().__init__(message, **facts)
+
+
+class WrongFrameOfReferenceError(ServiceError):
+    """The RTSTRUCT lies in another frame of reference than the job's series."""
+
+    code = "wrong_frame_of_reference"
+
+    def __init__(self, expected: str, found: Sequence[str]) -> None:
+        super().__init__(
+            "the RTSTRUCT does not lie in the frame of reference of the job's CT series",
+            expected=expected,
+            found=_shown(found),
+        )
+
+
+class WrongSeriesError(ServiceError):
+    """The RTSTRUCT says that it is of other CT series."""
+
+    code = "wrong_series"
+
+    def __init__(self, expected: str, found: Sequence[str]) -> None:
+        super().__init__(
+            "the RTSTRUCT refers to other CT series than the job's",
+            expected=expected,
+            found=_shown(found),
+        )
+
+
+class EditedRtstructPurgedError(ServiceError):
+    """The file was removed after its retention time, or with its series."""
+
+    code = "edited_rtstruct_purged"
+
+    def __init__(self, edited_id: UUID) -> None:
+        super().__init__(
+            f"the file of edited RTSTRUCT {edited_id} was removed",
+            edited_rtstruct_id=str(edited_id),
+        )
+        self.edited_id = edited_id
+
+
+def _shown(uids: Sequence[str]) -> list[str]:
+    """Return the UIDs of a file as an answer repeats them: a broken file may hold anything."""
+    return [shown_name(uid) for uid in uids[:20]]
