@@ -144,9 +144,7 @@ async def measure(settings: Settings, experiment_id: UUID, run_id: UUID) -> None
         f"/v1/experiments/{experiment_id}/epochs.csv",
     ]
     statements: list[str] = []
-    event.listen(
-        sa.Engine, "before_cursor_execute", lambda *args: statements.append(str(args[2]))
-    )
+    event.listen(sa.Engine, "before_cursor_execute", lambda *args: statements.append(str(args[2])))
     print(f"{'route':<72}{'median ms':>10}{'worst ms':>10}{'statements':>12}")
     async with (
         app.router.lifespan_context(app),

@@ -26,7 +26,13 @@ def main() -> int:
 
             run_demo(arguments.data_dir, console)
         else:
-            _serve(EmbeddedStack(arguments.data_dir, host=arguments.host, port=arguments.port))
+            stack = EmbeddedStack(
+                arguments.data_dir,
+                host=arguments.host,
+                port=arguments.port,
+                training_workers=arguments.training_workers,
+            )
+            _serve(stack)
     except KeyboardInterrupt:
         return 130  # while starting; as shells report an interrupted command
     except (ChildDiedError, StackBusyError, StackNotReadyError) as error:
@@ -53,6 +59,9 @@ def _parse() -> argparse.Namespace:
     serve = commands.add_parser("serve", help="run the service until Ctrl-C")
     serve.add_argument("--host", default="127.0.0.1", help="address the API listens on")
     serve.add_argument("--port", type=int, default=8000, help="port of the API; 0: a free one")
+    serve.add_argument(
+        "--training-workers", type=int, default=1, help="that share the runs of experiments"
+    )
     demo = commands.add_parser("demo", help="contour a synthetic patient and judge the result")
     for command, folder in ((serve, "var/service"), (demo, "var/demo")):
         command.add_argument(

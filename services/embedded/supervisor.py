@@ -69,6 +69,7 @@ class EmbeddedStack:
         host: str = "127.0.0.1",
         port: int = 0,
         worker_app: str = WORKER_APP,
+        training_workers: int = 1,
         variables: Mapping[str, str] = NO_VARIABLES,
     ) -> None:
         """Describe the stack.
@@ -78,6 +79,7 @@ class EmbeddedStack:
             host: address the API listens on.
             port: of the API; 0 takes a free one.
             worker_app: module of the Celery application.
+            training_workers: that share the runs of experiments.
             variables: further settings, as environment variables of every process.
         """
         data_dir = data_dir.absolute()
@@ -85,6 +87,7 @@ class EmbeddedStack:
         self._host = host
         self._port = port
         self._worker_app = worker_app
+        self._training_workers = training_workers
         self._settings = Settings(
             data_dir=data_dir,
             database_url=SecretStr(f"sqlite+pysqlite:///{data_dir / 'cervicontour.sqlite'}"),
@@ -153,6 +156,10 @@ class EmbeddedStack:
     def _start_children(self) -> None:
         for queue in QueueName:
             self._start(f"worker-{queue.value}", worker_command(self._worker_app, queue))
+        for number in range(2, self._training_workers + 1):
+            queue, name = QueueName.TRAINING, f"embedded-{number}"
+            command = worker_command(self._worker_app, queue, name)
+            self._start(f"worker-{queue.value}-{number}", command)
         self._port = self._port or _free_port(self._host)
         api = [sys.executable, "-m", "uvicorn", "services.api.main:create_app", "--factory"]
         self._start("api", [*api, "--host", self._host, "--port", str(self._port)])

@@ -1,0 +1,203 @@
+"""The whole of training as a service: cases in, a grid and a comparison on two workers, a promotion.
+
+Everything goes over HTTP to real processes; jobs are contoured meanwhile.
+"""
+
+import io
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ml.data.phantom_dataset import case_id
+from ml.phantom.acquisition import PhantomTier
+from ml.phantom.cohort import PhantomSpec, generate_phantom
+from ml.phantom.files import write_phantom
+from services.embedded.supervisor import EmbeddedStack
+
+pytestmark = [pytest.mark.integration, pytest.mark.enable_socket, pytest.mark.timeout(1500)]
+
+Json = dict[str, Any]
+
+CASES = 6
+PATIENCE_SECONDS = 600.0
+TINY = {
+    "preprocessing.crop_size_px": 32,
+    "preprocessing.pixel_spacing_mm": 7.8125,
+    "network.width": 0.125,
+    "training.slices_per_epoch": 64,
+    "training.batch_size": 16,
+}
+"""Networks of seconds; what they learn is not the matter here."""
+VARIABLES = {
+    "CERVICONTOUR_THREAD_COUNT": "1",
+    "CERVICONTOUR_SWEEP_SECONDS": "0.5",
+    "CERVICONTOUR_HEARTBEAT_SECONDS": "0.3",
+    "CERVICONTOUR_LEASE_SECONDS": "6",
+    "CERVICONTOUR_WORKER_SILENT_SECONDS": "10",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny phantoms as a clinic would have them: CT and RTSTRUCT, a folder each."""
+    folder = tmp_path_factory.mktemp("clinic")
+    for seed in range(CASES):
+        spec = PhantomSpec(seed=seed, tier=PhantomTier.TINY)
+        write_phantom(generate_phantom(spec), folder / "cohort" / case_id(spec))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, cases: Path) -> Callable[[], EmbeddedStack]:
+    data_dir = tmp_path_factory.mktemp("service")
+    variables = {**VARIABLES, "CERVICONTOUR_DATASETS_DIR": str(cases)}
+    return lambda: EmbeddedStack(data_dir, training_workers=2, variables=variables)
+
+
+@pytest.fixture(scope="module")
+def ct_zip(cases: Path) -> bytes:
+    packed = io.BytesIO()
+    folder = next((cases / "cohort").iterdir())
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.rglob("*.dcm")):
+            if "rtstruct" not in path.name.lower():
+                archive.write(path, path.name)
+    return packed.getvalue()
+
+
+@pytest.fixture
+def service(start: Callable[[], EmbeddedStack]) -> Iterator[httpx.Client]:
+    with start() as stack, client_of(stack) as client:
+        yield client
+
+
+def client_of(stack: EmbeddedStack) -> httpx.Client:
+    return httpx.Client(base_url=stack.base_url, trust_env=False, timeout=60)
+
+
+def ask(client: httpx.Client, method: str, path: str, **options: Any) -> Json:
+    response = client.request(method, path, **options)
+    assert response.is_success, (path, response.status_code, response.text)
+    return response.json()
+
+
+def wait_for(client: httpx.Client, path: str, state: str) -> Json:
+    last_try = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        found = ask(client, "GET", path)
+        if found["state"] == state:
+            return found
+        assert found["state"] in ("queued", "running"), found
+        assert time.monotonic() < last_try, found
+        time.sleep(0.2)
+
+
+def contour(client: httpx.Client, ct_zip: bytes) -> Json:
+    made = ask(
+        client,
+        "POST",
+        "/v1/autocontour",
+        content=ct_zip,
+        headers={"Content-Type": "application/zip"},
+    )
+    return wait_for(client, made["job"]["links"]["self"], "succeeded")
+
+
+def index_cohort(client: httpx.Client, name: str) -> Json:
+    dataset = ask(client, "POST", "/v1/datasets", json={"name": name, "folder": "cohort"})
+    split = {"seed": 0, "proportions": [4, 1, 1]}
+    path = f"/v1/datasets/{dataset['id']}/versions"
+    version = ask(client, "POST", path, json={"split": split})
+    return wait_for(client, f"/v1/dataset-versions/{version['id']}", "succeeded")
+
+
+def start_experiment(client: httpx.Client, version: Json, **question: Any) -> Json:
+    body = {"dataset_version_id": version["id"], "recipe": "paper", "seeds": [0]} | question
+    return ask(client, "POST", "/v1/experiments", json=body)
+
+
+def runs_of(client: httpx.Client, experiment: Json) -> list[Json]:
+    return ask(client, "GET", experiment["links"]["runs"])["items"]
+
+
+def test_a_winner_of_a_grid_contours_the_next_job_and_goes_again(
+    service: httpx.Client, ct_zip: bytes
+) -> None:
+    version = index_cohort(service, "grid cohort")
+    assert version["facts"]["parts"]["training"]["cases"] == 4
+    grid = start_experiment(
+        service,
+        version,
+        kind="grid_search",
+        axes={"training.learning_rate": [0.01, 0.001], "training.batch_size": [8, 16]},
+        settings=TINY,
+        budget={"max_epochs": 2},
+    )
+    losses = start_experiment(
+        service, version, kind="loss_comparison", settings=TINY, budget={"max_epochs": 2}
+    )
+    packaged = contour(service, ct_zip)
+    assert packaged["model_version_id"] is None
+    assert {run["state"] for run in runs_of(service, losses)} != {"succeeded"}  # undisturbed
+
+    for experiment in (grid, losses):
+        done = wait_for(service, experiment["links"]["self"], "finished")
+        assert done["runs"] == {"succeeded": 4}
+        assert [run["attempt"] for run in runs_of(service, experiment)] == [1] * 4
+        board = ask(service, "GET", experiment["links"]["leaderboard"])["places"]
+        assert [place["place"] for place in board] == [1, 2, 3, 4]
+        report = ask(service, "GET", experiment["links"]["reports"])["items"][0]
+        written = wait_for(service, report["links"]["self"], "succeeded")
+        page = service.get(written["links"]["page"])
+        assert page.text.startswith("<!doctype html>")
+        assert written["summary"]
+
+    board = ask(service, "GET", grid["links"]["leaderboard"])["places"]
+    promotion = {"run_id": board[0]["best_run_id"], "name": "grid-winner", "margin": 1.0}
+    promoted = ask(service, "POST", "/v1/model-versions", json=promotion)
+    model = wait_for(service, f"/v1/model-versions/{promoted['id']}", "succeeded")
+    alias = {"model_version_id": model["id"], "replaces": None, "reason": "won the grid"}
+    ask(service, "PUT", "/v1/model-aliases/production", json=alias)
+    by_winner = contour(service, ct_zip)
+    assert by_winner["model_version_id"] == model["id"]
+    assert by_winner["model_version"] == "grid-winner"
+    assert by_winner["weights_sha256"] == model["weights_sha256"]
+
+    ask(service, "POST", "/v1/model-aliases/production/rollback", json={"reason": "a test"})
+    again = contour(service, ct_zip)
+    assert again["model_version_id"] is None
+    assert again["weights_sha256"] == packaged["weights_sha256"]
+    workers = ask(service, "GET", "/health/ready")["workers"]
+    assert len([worker for worker in workers if worker["queue"] == "training"]) == 2
+
+
+def test_nothing_is_lost_when_the_whole_service_restarts(
+    start: Callable[[], EmbeddedStack],
+) -> None:
+    with start() as stack, client_of(stack) as client:
+        version = index_cohort(client, "restarted cohort")
+        experiment = start_experiment(
+            client,
+            version,
+            kind="training",
+            seeds=[0, 1, 2],
+            settings=TINY | {"training.slices_per_epoch": 600},
+            budget={"max_epochs": 3},
+        )
+        last_try = time.monotonic() + PATIENCE_SECONDS
+        while not ask(client, "GET", experiment["links"]["self"])["epochs"]:
+            assert time.monotonic() < last_try
+            time.sleep(0.1)
+
+    with start() as stack, client_of(stack) as client:
+        done = wait_for(client, experiment["links"]["self"], "finished")
+        runs = runs_of(client, experiment)
+
+    assert done["runs"] == {"succeeded": 3}
+    assert [run["epochs"] for run in runs] == [3, 3, 3]
