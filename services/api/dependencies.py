@@ -23,6 +23,9 @@ class Dependencies:
     storage: Storage
     queue: JobQueue
     upload_limits: UploadLimits
+    """Of one CT series."""
+    dataset_upload_limits: UploadLimits
+    """Of many cases."""
     max_attempts: int
     """Starts of one job before it fails."""
     datasets_dir: Path | None
@@ -31,6 +34,8 @@ class Dependencies:
     """A worker that reported itself longer ago than this counts as gone."""
     validation_slots: CapacityLimiter
     """How many uploads are unpacked and validated at a time."""
+    dataset_slots: CapacityLimiter
+    """The same for uploads of many cases, so that no single series waits for them."""
 
 
 def _dependencies(request: Request) -> Dependencies:

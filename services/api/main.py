@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from services.api.autocontour.routes import router as autocontour_router
 from services.api.contour_jobs.routes import router as contour_jobs_router
 from services.api.correlation import RequestContextMiddleware
+from services.api.dataset_versions.routes import router as dataset_versions_router
+from services.api.datasets.routes import router as datasets_router
 from services.api.dependencies import Dependencies
 from services.api.docs import add_docs
 from services.api.edited_rtstructs.routes import router as edited_rtstructs_router
@@ -34,6 +36,8 @@ from services.core.version import software_version
 
 VALIDATION_SLOTS = 2
 """Uploads validated at a time: enough to use the disk, few enough to leave cores for requests."""
+DATASET_SLOTS = 1
+"""Uploads of many cases that are unpacked and looked through at a time."""
 MAX_COMPRESSION_RATIO = 200.0
 """Unpacked bytes per zip byte. A CT reaches 2 to 4, a smooth test image some tens, a bomb 1000."""
 
@@ -57,6 +61,8 @@ def create_app(settings: Settings | None = None, queue: JobQueue | None = None) 
         autocontour_router,
         series_router,
         contour_jobs_router,
+        datasets_router,
+        dataset_versions_router,
         experiments_router,
         runs_router,
         experiment_reports_router,
@@ -96,10 +102,12 @@ def _lifespan(
             storage=FilesystemStorage(settings.data_dir),
             queue=jobs,
             upload_limits=_upload_limits(settings),
+            dataset_upload_limits=_dataset_upload_limits(settings),
             max_attempts=settings.max_attempts,
             datasets_dir=settings.datasets_dir,
             worker_silent_seconds=settings.worker_silent_seconds,
             validation_slots=CapacityLimiter(VALIDATION_SLOTS),
+            dataset_slots=CapacityLimiter(DATASET_SLOTS),
         )
         for name in ("ml.dicom.series", "ml.dicom.rtstruct_references"):
             await to_thread.run_sync(import_module, name)
@@ -116,5 +124,15 @@ def _upload_limits(settings: Settings) -> UploadLimits:
         max_unpacked_bytes=settings.max_unpacked_bytes,
         max_file_bytes=settings.max_file_bytes,
         max_files=settings.max_files,
+        max_compression_ratio=MAX_COMPRESSION_RATIO,
+    )
+
+
+def _dataset_upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        max_upload_bytes=settings.max_dataset_upload_bytes,
+        max_unpacked_bytes=settings.max_dataset_unpacked_bytes,
+        max_file_bytes=settings.max_file_bytes,
+        max_files=settings.max_dataset_files,
         max_compression_ratio=MAX_COMPRESSION_RATIO,
     )

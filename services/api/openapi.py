@@ -19,6 +19,8 @@ TAGS = [
     {"name": "autocontour", "description": "CT in, job out, in one request."},
     {"name": "series", "description": "CT series in storage."},
     {"name": "contour jobs", "description": "Contouring requests and their results."},
+    {"name": "datasets", "description": "Cases to learn from, and where they come from."},
+    {"name": "dataset versions", "description": "Cases as they were read once, with their split."},
     {"name": "experiments", "description": "Training, comparisons and what they came to."},
     {"name": "reviews", "description": "What readers say of contours, and make of them."},
     {"name": "quality", "description": "How contours fare: acceptability, agreement, drift."},

@@ -82,7 +82,7 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "series_purged": _kind(HTTPStatus.GONE, "The files of the series were removed"),
     "series_in_use": _kind(HTTPStatus.CONFLICT, "A job still needs the series"),
     "contour_job_not_found": _kind(HTTPStatus.NOT_FOUND, "No such contour job"),
-    "illegal_transition": _kind(HTTPStatus.CONFLICT, "The job cannot be cancelled any more"),
+    "illegal_transition": _kind(HTTPStatus.CONFLICT, "The work cannot be cancelled any more"),
     "job_not_finished": _kind(HTTPStatus.CONFLICT, "The job has not finished"),
     "job_failed": _kind(HTTPStatus.CONFLICT, "The job failed"),
     "job_cancelled": _kind(HTTPStatus.CONFLICT, "The job was cancelled"),
@@ -107,6 +107,24 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "wrong_review": _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "The review is of another job or reader"
     ),
+    "dataset_not_found": _kind(HTTPStatus.NOT_FOUND, "No such dataset"),
+    "dataset_exists": _kind(HTTPStatus.CONFLICT, "Another dataset has the name"),
+    "no_mounted_datasets": _kind(HTTPStatus.CONFLICT, "No folder is mounted for datasets"),
+    "folder_outside_mount": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The folder lies outside the mounted one"
+    ),
+    "folder_not_found": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "No such mounted folder"),
+    "mapping_invalid": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The mapping cannot be used"),
+    "no_case_in_upload": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The upload holds no CT with structures"
+    ),
+    "edited_rtstruct_not_compared": _kind(
+        HTTPStatus.CONFLICT, "The edited RTSTRUCT was not compared successfully"
+    ),
+    "dataset_version_not_found": _kind(HTTPStatus.NOT_FOUND, "No such dataset version"),
+    "dataset_has_no_source": _kind(HTTPStatus.CONFLICT, "The dataset has no source of cases"),
+    "version_in_progress": _kind(HTTPStatus.CONFLICT, "A version of the dataset is in progress"),
+    "dataset_version_in_use": _kind(HTTPStatus.CONFLICT, "The dataset version is in use"),
     "idempotency_key_reused": _kind(
         HTTPStatus.CONFLICT, "Idempotency-Key used before with another request"
     ),
@@ -125,7 +143,6 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     ),
     "too_many_runs": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Too many runs"),
     "run_not_resumable": _kind(HTTPStatus.CONFLICT, "The run cannot be taken up again"),
-    "dataset_version_not_found": _kind(HTTPStatus.NOT_FOUND, "No such dataset version"),
     "dataset_not_ready": _kind(HTTPStatus.CONFLICT, "The dataset version is not indexed"),
     "dataset_purged": _kind(HTTPStatus.GONE, "The files of the dataset version were removed"),
     "split_too_small": _kind(
@@ -154,7 +171,9 @@ PROBLEMS: dict[str, ProblemKind] = {
 }
 """By code. A code that is missing here is answered as internal_error."""
 
-UPLOAD_CODES = tuple(code.value for code in (*_UPLOAD_KINDS, *_DICOM_KINDS))
+MANY_FILES_CODES = tuple(code.value for code in _UPLOAD_KINDS)
+"""Codes of every route that takes any number of files."""
+UPLOAD_CODES = (*MANY_FILES_CODES, *(code.value for code in _DICOM_KINDS))
 """Codes of every route that takes a CT series."""
 FILE_CODES = (
     UploadErrorCode.EMPTY_UPLOAD.value,

@@ -62,6 +62,16 @@ class DatasetNotFoundError(NotFoundError):
         self.dataset_id = dataset_id
 
 
+class DatasetExistsError(ConflictError):
+    """Another dataset has that name."""
+
+    code = "dataset_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a dataset called {name!r} already", name=name)
+        self.name = name
+
+
 class DatasetVersionNotFoundError(NotFoundError):
     """No dataset version has that id."""
 

@@ -84,6 +84,13 @@ class Settings(BaseSettings):
     max_unpacked_bytes: PositiveInt = 4096 * MEBIBYTE
     """Bytes of all unpacked files of one upload; stops zip bombs."""
 
+    max_dataset_upload_bytes: PositiveInt = 32 * 1024 * MEBIBYTE
+    """Bytes of one upload of cases to a dataset as sent; 200 cases of 150 slices are 16 GB."""
+    max_dataset_files: PositiveInt = 100_000
+    """Files in one upload of cases."""
+    max_dataset_unpacked_bytes: PositiveInt = 64 * 1024 * MEBIBYTE
+    """Bytes of all unpacked files of one upload of cases; the disk needs room for both."""
+
     lease_seconds: PositiveFloat = 60.0
     """A job whose worker was silent this long goes to another worker."""
     heartbeat_seconds: PositiveFloat = 1.0

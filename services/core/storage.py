@@ -4,6 +4,7 @@ incoming/<uuid>/             being written; belongs to the process that made it
 <kind>/<uuid>/...            published, complete and never changed: see StoredKind
 workspaces/<uuid>/<token>/   of work that outlives its worker, one folder a start
 crops/<uuid>/                what can be made again
+private/                     the key of the pseudonyms; whoever has it can find patients again
 """
 
 import errno
@@ -25,6 +26,10 @@ from services.core.errors import (
 
 RTSTRUCT_NAME = "rtstruct.dcm"
 """The file of a contour job's result, a shadow's, and of an edited one."""
+
+
+UPLOAD_NAMES_FILE = "names.json"
+"""Beside the files of a dataset's upload: the sender's names by path in the folder."""
 
 
 class StoredKind(StrEnum):
@@ -99,6 +104,14 @@ class Storage(Protocol):
         """Return where crops of a dataset version are kept; they can be made again."""
         ...
 
+    def flush(self, folder: Path) -> None:
+        """Make what a folder holds durable, so that publishing it takes no time."""
+        ...
+
+    def pseudonym_key_path(self) -> Path:
+        """Return where the key of the pseudonyms is kept, which names patients in datasets."""
+        ...
+
     def check(self) -> None:
         """Prove that the storage can be written; raises StorageUnavailableError."""
         ...
@@ -140,8 +153,7 @@ class FilesystemStorage:
         target = self._root / kind / str(resource_id)
         with _disk_errors():
             target.parent.mkdir(parents=True, exist_ok=True)
-            for path in _walk(folder):
-                _sync(path)
+            self.flush(folder)
             folder.replace(target)
             _sync(target.parent)
 
@@ -228,6 +240,22 @@ class FilesystemStorage:
     def crops_folder(self, version_id: UUID) -> Path:
         """Return where crops of a dataset version are kept; they can be made again."""
         return self._root / StoredKind.CROPS / str(version_id)
+
+    def flush(self, folder: Path) -> None:
+        """Make what a folder holds durable, so that publishing it takes no time.
+
+        Gigabytes are flushed before a transaction begins, for it keeps others from writing.
+
+        Raises:
+            StorageUnavailableError: the files cannot be made durable.
+        """
+        with _disk_errors():
+            for path in _walk(folder):
+                _sync(path)
+
+    def pseudonym_key_path(self) -> Path:
+        """Return where the key of the pseudonyms is kept, which names patients in datasets."""
+        return self._root / "private" / "pseudonym.key"
 
     def check(self) -> None:
         """Prove that the storage can be written.

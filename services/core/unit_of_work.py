@@ -12,6 +12,7 @@ from services.core.logging import get_logger
 from services.core.queue import JobQueue, Message, TaskName
 from services.core.repositories.acceptability import AcceptabilityRepository
 from services.core.repositories.contour_jobs import ContourJobRepository
+from services.core.repositories.dataset_cases import DatasetCaseRepository
 from services.core.repositories.dataset_versions import DatasetVersionRepository
 from services.core.repositories.datasets import DatasetRepository
 from services.core.repositories.drift import DriftRepository
@@ -55,6 +56,7 @@ class UnitOfWork:
         self.workers = WorkerRepository(self._session, self._now)
         self.datasets = DatasetRepository(self._session, self._now)
         self.dataset_versions = DatasetVersionRepository(self._session, self._now)
+        self.dataset_cases = DatasetCaseRepository(self._session)
         self.experiments = ExperimentRepository(self._session, self._now)
         self.runs = RunRepository(self._session, self._now)
         self.reports = ReportRepository(self._session, self._now)

@@ -35,6 +35,11 @@ NEEDED_AMONG: dict[StoredKind, Callable[[UnitOfWork, list[UUID]], set[UUID]]] = 
     StoredKind.SERIES: lambda uow, ids: uow.series.stored_among(ids),
     StoredKind.RESULTS: lambda uow, ids: uow.contour_jobs.with_result_among(ids),
     StoredKind.EDITED_RTSTRUCTS: lambda uow, ids: uow.edited_rtstructs.stored_among(ids),
+    StoredKind.DATASET_UPLOADS: lambda uow, ids: uow.datasets.with_source_among(ids),
+    StoredKind.DATASETS: lambda uow, ids: uow.dataset_versions.stored_among(ids),
+    StoredKind.CROPS: lambda uow, ids: uow.dataset_versions.stored_among(ids),
+    # what is no dataset version's is a run's, which may be taken up again whenever it ended
+    StoredKind.WORKSPACES: lambda uow, ids: set(ids) - uow.dataset_versions.ended_among(ids),
 }
 """Which of the resources with files, of those kinds that are looked through, still need them."""
 

@@ -35,10 +35,17 @@ def _compare_edited_rtstruct() -> Work:
     return compare_edited_rtstruct
 
 
+def _index_dataset_version() -> Work:
+    from services.worker.indexing import index_dataset_version
+
+    return index_dataset_version
+
+
 WORK: dict[TaskName, Callable[[], Work]] = {
     TaskName.CONTOUR_JOB_RUN: _contour_job,
     TaskName.RUN_TRAIN: _train_run,
     TaskName.EDITED_RTSTRUCT_COMPARE: _compare_edited_rtstruct,
+    TaskName.DATASET_VERSION_INDEX: _index_dataset_version,
     TaskName.REPORT_WRITE: _write_report,
 }
 """By task; called in the forked child."""

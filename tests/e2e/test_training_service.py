@@ -1,4 +1,4 @@
-"""The whole of training as a service: cases in, a grid and a comparison on two workers, a promotion.
+"""Training as a service: cases in, a grid and a comparison on two workers, a promotion.
 
 Everything goes over HTTP to real processes; jobs are contoured meanwhile.
 """

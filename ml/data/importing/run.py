@@ -225,7 +225,8 @@ def _import_case(candidate: Candidate, task: _Task) -> CaseOutcome:
     except (CaseRefusedError, DicomError) as error:
         return _refused(refused(candidate.name, error))
     except (OSError, *PARSE_ERRORS) as error:
-        _log.exception("%s", candidate.name)
+        # its name and the error's text may name a patient: they stand in the outcome
+        _log.warning("a case is unreadable: %s", type(error).__name__)
         message = f"the case cannot be read: {type(error).__name__}: {error}"
         refusal = CaseRefusedError(ImportRefusal.UNREADABLE, message)
         return _refused(refused(candidate.name, refusal))

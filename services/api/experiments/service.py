@@ -143,7 +143,7 @@ class ExperimentService:
         with self._new_unit_of_work() as uow:
             experiment_id = key.find(uow)
             if experiment_id is None:
-                check_dataset(plan, uow.dataset_versions.get(request.dataset_version_id))
+                check_dataset(plan, uow.dataset_versions.get_locked(request.dataset_version_id))
                 experiment = _add(uow, request, plan, work)
                 experiment_id = key.remember(uow, experiment.id)
                 if experiment_id == experiment.id:
@@ -255,7 +255,7 @@ class ExperimentService:
         with self._new_unit_of_work() as uow:
             run = uow.runs.get(run_id)
             experiment = uow.experiments.get(run.experiment_id)
-            check_dataset([], uow.dataset_versions.get(experiment.dataset_version_id))
+            check_dataset([], uow.dataset_versions.get_locked(experiment.dataset_version_id))
             if not uow.runs.requeue(
                 run_id, from_the_start=from_the_start, max_attempts=work.max_attempts
             ):

@@ -8,24 +8,31 @@ from services.api.uploads.stream import Body
 
 _BINARY = {"type": "string", "format": "binary"}
 
-UPLOAD_REQUEST_BODY: dict[str, Any] = {  # Any: OpenAPI
-    "requestBody": {
-        "required": True,
-        "description": "One CT series: a zip, or its files. Zips in multipart bodies are unpacked; "
-        "zips inside zips are not. Files that are no images are skipped and listed.",
-        "content": {
-            "application/zip": {"schema": _BINARY},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "array", "items": _BINARY}},
-                }
-            },
-            'multipart/related; type="application/dicom"': {"schema": _BINARY},
-        },
+
+def upload_request_body(description: str) -> dict[str, Any]:  # Any: OpenAPI
+    """Describe a body of files for OpenAPI."""
+    form = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "array", "items": _BINARY}},
     }
-}
+    return {
+        "requestBody": {
+            "required": True,
+            "description": f"{description} Zips in multipart bodies are unpacked; zips inside zips "
+            "are not.",
+            "content": {
+                "application/zip": {"schema": _BINARY},
+                "multipart/form-data": {"schema": form},
+                'multipart/related; type="application/dicom"': {"schema": _BINARY},
+            },
+        }
+    }
+
+
+UPLOAD_REQUEST_BODY = upload_request_body(
+    "One CT series: a zip, or its files. Files that are no images are skipped and listed."
+)
 
 FILE_REQUEST_BODY: dict[str, Any] = {  # Any: OpenAPI
     "requestBody": {

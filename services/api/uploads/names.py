@@ -11,10 +11,15 @@ _DRIVE_OR_SHARE = re.compile(r"^(?:[A-Za-z]:|//)")
 
 def shown_name(name: str) -> str:
     """Return the name as answers repeat it: printable and short, its end kept."""
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    printable = printable_name(name)
     if len(printable) <= MAX_SHOWN_NAME_LENGTH:
         return printable
     return "…" + printable[-(MAX_SHOWN_NAME_LENGTH - 1) :]
+
+
+def printable_name(name: str) -> str:
+    """Return the whole name in characters that can be shown and kept anywhere."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
 def is_escaping(name: str) -> bool:

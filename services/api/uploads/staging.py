@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from services.api.uploads.errors import UploadError, UploadErrorCode
 from services.api.uploads.limits import UploadLimits
-from services.api.uploads.names import is_escaping, shown_name
+from services.api.uploads.names import is_escaping, printable_name, shown_name
 
 DICOM_PREFIX_LENGTH = 128
 """Bytes before the letters DICM, PS3.10 7.1."""
@@ -20,6 +20,9 @@ class StagedFile:
 
     path: Path
     name: str
+    """As answers repeat it: short."""
+    whole_name: str
+    """With all folders, for lists that only the sender reads."""
 
     def is_archive(self) -> bool:
         """Tell by content whether this is a zip; a DICOM file's free prefix may look like one."""
@@ -54,7 +57,8 @@ class StagingArea:
             )
         self._opened += 1
         path = self._folder / f"{self._opened:05d}.part"
-        return StagedFile(path=path, name=shown_name(name)), path.open("xb")
+        file = StagedFile(path=path, name=shown_name(name), whole_name=printable_name(name))
+        return file, path.open("xb")
 
     def add(self, file: StagedFile) -> None:
         """Count a completely written file to the set."""

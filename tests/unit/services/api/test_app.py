@@ -9,6 +9,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.api.contour_jobs.schemas import ContourJobResponse
 from services.api.correlation import SAFE_ID
+from services.api.dataset_versions.schemas import DatasetCaseResponse, DatasetVersionResponse
+from services.api.datasets.schemas import DatasetResponse
 from services.api.problems import PROBLEM_MEDIA_TYPE, PROBLEMS
 from services.api.series.schemas import PostedSeriesResponse, SeriesResponse
 from services.core.errors import DatabaseUnavailableError, ServiceError, StorageFullError
@@ -223,7 +225,17 @@ class TestDescription:
         assert documented | outside == set(PROBLEMS), "every code belongs to a route"
         assert "HTTPValidationError" not in schema["components"]["schemas"]
 
-    @pytest.mark.parametrize("model", [SeriesResponse, PostedSeriesResponse, ContourJobResponse])
+    @pytest.mark.parametrize(
+        "model",
+        [
+            SeriesResponse,
+            PostedSeriesResponse,
+            ContourJobResponse,
+            DatasetResponse,
+            DatasetVersionResponse,
+            DatasetCaseResponse,
+        ],
+    )
     def test_examples_are_complete(self, model: type[BaseModel]) -> None:
         (example,) = model.model_json_schema()["examples"]
         assert example.keys() == model.model_fields.keys()

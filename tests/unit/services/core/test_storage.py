@@ -235,3 +235,34 @@ class TestPublish:
 
         found = storage.folder(StoredKind.DATASETS, version) / "cases" / "one" / "hu.npy"
         assert found.read_text() == "voxels"
+
+
+class TestPseudonymKey:
+    def test_it_lies_apart_from_everything_that_is_listed(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        path = storage.pseudonym_key_path()
+
+        assert path == tmp_path / "storage" / "private" / "pseudonym.key"
+        assert path.parent.name not in {kind.value for kind in StoredKind}
+
+
+class TestFlush:
+    def test_every_file_and_folder_is_synced(
+        self, storage: FilesystemStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        (tmp_path / "a" / "b" / "file").touch()
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+
+        storage.flush(tmp_path / "a")
+
+        paths = [tmp_path / "a" / "b" / "file", tmp_path / "a" / "b", tmp_path / "a"]
+        assert synced == [path.stat().st_ino for path in paths]
+
+    def test_a_folder_that_is_gone_is_told(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        with pytest.raises(StorageUnavailableError):
+            storage.flush(tmp_path / "nothing")

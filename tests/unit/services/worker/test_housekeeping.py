@@ -29,6 +29,7 @@ from services.worker.housekeeping import (
     send_again,
     take_over_lost_jobs,
 )
+from tests.factories.datasets import add_dataset, add_folder, end_version, queue_version
 from tests.factories.reviews import add_edit
 from tests.factories.rows import add_job, job_of
 from tests.factories.workers import run_contour_job
@@ -192,6 +193,40 @@ class TestRemoveOrphans:
         assert set(storage.list_stored(StoredKind.SERIES, 0)) == {known, young}
         assert set(storage.list_stored(StoredKind.RESULTS, 0)) == {job_id, young}
         assert set(storage.list_stored(StoredKind.EDITED_RTSTRUCTS, 0)) == {edited, young}
+
+    def test_of_datasets_what_a_row_needs_stays(
+        self, uow: UnitOfWork, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        dataset_id = add_dataset(uow)
+        source_id = add_folder(uow, dataset_id)
+        stored, purged, cancelled, queued = (queue_version(uow, dataset_id) for _ in range(4))
+        end_version(uow, stored)
+        end_version(uow, purged)
+        with uow:
+            uow.dataset_versions.purge(uow.dataset_versions.get_locked(purged))
+            uow.dataset_versions.request_cancel(cancelled)
+            uow.commit()
+        a_run = uuid4()
+        everything = [source_id, stored, purged, cancelled, queued, a_run]
+        kept = {
+            StoredKind.DATASET_UPLOADS: {source_id},
+            StoredKind.DATASETS: {stored},
+            StoredKind.CROPS: {stored},
+            StoredKind.WORKSPACES: {source_id, queued, a_run},
+        }
+        for kind in kept:
+            for resource_id in everything:
+                with storage.staging() as folder:
+                    storage.publish(kind, folder, resource_id)
+        remove_orphans(uow, storage, 3600)
+        assert {len(storage.list_stored(kind, 0)) for kind in kept} == {len(everything)}
+        a_day_ago = time.time() - A_DAY.total_seconds()
+        for path in (tmp_path / "storage").rglob("*"):
+            os.utime(path, (a_day_ago, a_day_ago))
+
+        remove_orphans(uow, storage, 3600)
+
+        assert {kind: set(storage.list_stored(kind, 0)) for kind in kept} == kept
 
 
 class TestClearUp:
