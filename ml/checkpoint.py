@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -56,11 +57,20 @@ class Checkpoint:
     """Of the weights file; "" before it is saved."""
 
     def build_network(self) -> SegmentationNetwork:
-        """Return the network with these weights, in evaluation mode."""
+        """Return the network with these weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: the weights are not those of the configured network.
+        """
         network = build_network(
             self.run_config.network, self.run_config.preprocessing.channel_count
         )
-        network.load_state_dict({k: v.float() for k, v in self.weights.items()}, strict=True)
+        try:
+            network.load_state_dict({k: v.float() for k, v in self.weights.items()}, strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                Path(self.card.model_version), "the weights are not those of the network"
+            ) from error
         return network.eval()
 
 
@@ -101,9 +111,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     digest = hashlib.sha256(content).hexdigest()
     if digest != expected:
         raise CheckpointError(path, f"sha256 is {digest}, the card says {expected}")
-    return Checkpoint(
-        run_config=run_config, card=card, weights=load_tensors(content), sha256=digest
-    )
+    try:
+        weights = load_tensors(content)
+    except SafetensorError as error:
+        raise CheckpointError(path, f"the weights cannot be read: {error}") from error
+    return Checkpoint(run_config=run_config, card=card, weights=weights, sha256=digest)
 
 
 def demo_weights_path() -> Path:

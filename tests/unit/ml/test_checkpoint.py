@@ -1,10 +1,12 @@
 import dataclasses
+import hashlib
 import json
 
 import pytest
 import torch
 
 from ml.checkpoint import CheckpointError, demo_weights_path, load_checkpoint, save_checkpoint
+from ml.config import NetworkConfig
 from tests.factories.checkpoints import make_checkpoint
 
 
@@ -66,6 +68,24 @@ class TestRefusals:
 
         with pytest.raises(CheckpointError, match="card"):
             load_checkpoint(path)
+
+    def test_weights_that_are_no_safetensors(self, path):
+        path.write_bytes(b"no weights")
+        card_path = path.with_suffix(".json")
+        digest = hashlib.sha256(b"no weights").hexdigest()
+        card = json.loads(card_path.read_text()) | {"weights_sha256": digest}
+        card_path.write_text(json.dumps(card))
+
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            load_checkpoint(path)
+
+    def test_weights_of_another_network(self):
+        checkpoint = make_checkpoint()
+        wider = NetworkConfig(width=0.25)
+        config = dataclasses.replace(checkpoint.run_config, network=wider)
+
+        with pytest.raises(CheckpointError, match="not those of the network"):
+            dataclasses.replace(checkpoint, run_config=config).build_network()
 
 
 class TestDemoWeights:
