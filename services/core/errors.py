@@ -84,6 +84,31 @@ class DatasetVersionNotFoundError(NotFoundError):
         self.version_id = version_id
 
 
+class DatasetNotReadyError(ConflictError):
+    """The dataset version is not indexed."""
+
+    code = "dataset_not_ready"
+
+    def __init__(self, version_id: UUID, state: str) -> None:
+        super().__init__(
+            f"dataset version {version_id} is {state}",
+            dataset_version_id=str(version_id),
+            state=state,
+        )
+
+
+class DatasetPurgedError(ServiceError):
+    """The files of the dataset version were removed."""
+
+    code = "dataset_purged"
+
+    def __init__(self, version_id: UUID) -> None:
+        super().__init__(
+            f"the files of dataset version {version_id} were removed",
+            dataset_version_id=str(version_id),
+        )
+
+
 class ExperimentNotFoundError(NotFoundError):
     """No experiment has that id."""
 
@@ -126,6 +151,19 @@ class ModelVersionNotFoundError(NotFoundError):
             f"there is no model version {version_id}", model_version_id=str(version_id)
         )
         self.version_id = version_id
+
+
+class ModelVersionNotReadyError(ConflictError):
+    """The version was not checked yet, or failed."""
+
+    code = "model_version_not_ready"
+
+    def __init__(self, version_id: UUID, state: str) -> None:
+        super().__init__(
+            f"model version {version_id} is {state}",
+            model_version_id=str(version_id),
+            state=state,
+        )
 
 
 class ReviewNotFoundError(NotFoundError):
@@ -206,6 +244,19 @@ class JobCancelledError(ConflictError):
         self.job_id = job_id
 
 
+class SeriesPurgedError(ServiceError):
+    """The files of the series were removed."""
+
+    code = "series_purged"
+
+    def __init__(self, series_id: UUID) -> None:
+        super().__init__(
+            f"the files of series {series_id} were removed; post the series again",
+            series_id=str(series_id),
+        )
+        self.series_id = series_id
+
+
 class ResultPurgedError(ServiceError):
     """The result was removed after its retention time, or with its series."""
 
@@ -238,6 +289,43 @@ class StoredFilesMissingError(ServiceError):
         )
         self.kind = kind
         self.resource_id = resource_id
+
+
+class WeightsChangedError(ServiceError):
+    """Stored weights are not those that the database knows."""
+
+    code = "weights_changed"
+
+    def __init__(self, resource_id: UUID, *, expected: str, found: str | None) -> None:
+        super().__init__(
+            f"the stored weights of {resource_id} are not those that are known of it",
+            resource_id=str(resource_id),
+            expected_sha256=expected,
+            found_sha256=found,
+        )
+        self.resource_id = resource_id
+
+
+class StructuresDifferError(ServiceError):
+    """Weights find other structures than the service contours."""
+
+    code = "structures_differ"
+
+    def __init__(self, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"these weights contour the structures {found!r}, the service {expected!r}",
+            expected=expected,
+            found=found,
+        )
+
+
+class BelowMinimumError(ServiceError):
+    """Weights do not reach what was asked of them."""
+
+    code = "below_minimum"
+
+    def __init__(self, values: dict[str, dict[str, float | None]]) -> None:
+        super().__init__("the weights are below the minimum that was asked for", values=values)
 
 
 class StorageUnavailableError(UnavailableError):

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.api.contour_jobs.errors import SeriesPurgedError
 from services.api.downloads import StoredFile, stored_file
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
 from services.api.work import check_has_result
+from services.core.errors import SeriesPurgedError
 from services.core.lifecycle import JobState
 from services.core.queue import TaskName
 from services.core.repositories.paging import PageCursor

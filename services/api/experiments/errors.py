@@ -24,31 +24,6 @@ class TooManyRunsError(ServiceError):
         super().__init__(f"the plan has {runs} runs; {limit} are allowed", runs=runs, limit=limit)
 
 
-class DatasetNotReadyError(ConflictError):
-    """The dataset version is not indexed."""
-
-    code = "dataset_not_ready"
-
-    def __init__(self, version_id: UUID, state: str) -> None:
-        super().__init__(
-            f"dataset version {version_id} is {state}",
-            dataset_version_id=str(version_id),
-            state=state,
-        )
-
-
-class DatasetPurgedError(ServiceError):
-    """The files of the dataset version were removed."""
-
-    code = "dataset_purged"
-
-    def __init__(self, version_id: UUID) -> None:
-        super().__init__(
-            f"the files of dataset version {version_id} were removed",
-            dataset_version_id=str(version_id),
-        )
-
-
 class StructureSetDiffersError(ServiceError):
     """The configuration is for other structures than the dataset has."""
 

@@ -24,12 +24,11 @@ from services.api.experiments.errors import (
     BatchTooLargeError,
     ConfigInvalidError,
     DatasetLacksStructureError,
-    DatasetNotReadyError,
-    DatasetPurgedError,
     SplitTooSmallError,
     StructureSetDiffersError,
     TooManyRunsError,
 )
+from services.core.errors import DatasetNotReadyError, DatasetPurgedError
 from services.core.lifecycle import ExperimentKind, JobState
 from services.core.tables.datasets import DatasetVersion
 from services.core.tables.leased import Json
