@@ -9,6 +9,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+IN_USE = sa.text("state NOT IN ('failed', 'cancelled')")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -304,8 +306,8 @@ def upgrade() -> None:
         sa.Column(
             "request", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
         ),
-        sa.Column("weights_sha256", sa.String(length=64), nullable=True),
-        sa.Column("structure_set", sa.String(length=32), nullable=True),
+        sa.Column("weights_sha256", sa.String(length=64), nullable=False),
+        sa.Column("structure_set", sa.String(length=32), nullable=False),
         sa.Column("card", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column(
             "checks", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True
@@ -343,8 +345,20 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_model_version_created_at_id"), ["created_at", "id"], unique=False
         )
-        batch_op.create_index(batch_op.f("ix_model_version_name"), ["name"], unique=False)
-        batch_op.create_index(batch_op.f("ix_model_version_run_id"), ["run_id"], unique=False)
+        batch_op.create_index(
+            "uq_model_version_name_in_use",
+            ["name"],
+            unique=True,
+            sqlite_where=IN_USE,
+            postgresql_where=IN_USE,
+        )
+        batch_op.create_index(
+            "uq_model_version_run_id_in_use",
+            ["run_id"],
+            unique=True,
+            sqlite_where=IN_USE,
+            postgresql_where=IN_USE,
+        )
         batch_op.create_index(
             batch_op.f("ix_model_version_state_created_at"), ["state", "created_at"], unique=False
         )
@@ -352,7 +366,11 @@ def upgrade() -> None:
             batch_op.f("ix_model_version_state_lease_until"), ["state", "lease_until"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_model_version_weights_sha256"), ["weights_sha256"], unique=False
+            "uq_model_version_weights_sha256_in_use",
+            ["weights_sha256"],
+            unique=True,
+            sqlite_where=IN_USE,
+            postgresql_where=IN_USE,
         )
 
     op.create_table(
@@ -413,18 +431,22 @@ def upgrade() -> None:
     with op.batch_alter_table("run_score", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_run_score_run_id_id"), ["run_id", "id"], unique=False)
 
-    op.create_table(
+    model_alias = op.create_table(
         "model_alias",
         sa.Column("alias", sa.String(length=16), nullable=False),
         sa.Column("model_version_id", sa.Uuid(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["model_version_id"],
             ["model_version.id"],
             name=op.f("fk_model_alias_model_version_id_model_version"),
         ),
         sa.PrimaryKeyConstraint("alias", name=op.f("pk_model_alias")),
+    )
+    op.bulk_insert(
+        model_alias,
+        [{"alias": alias, "revision": 0} for alias in ("production", "shadow")],
     )
     op.create_table(
         "model_alias_change",
@@ -435,7 +457,7 @@ def upgrade() -> None:
         sa.Column("replaced_id", sa.Uuid(), nullable=True),
         sa.Column("is_rollback", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["model_version_id"],
             ["model_version.id"],
@@ -703,11 +725,11 @@ def downgrade() -> None:
     op.drop_table("run_score")
     op.drop_table("run_epoch")
     with op.batch_alter_table("model_version", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_model_version_weights_sha256"))
+        batch_op.drop_index("uq_model_version_weights_sha256_in_use")
         batch_op.drop_index(batch_op.f("ix_model_version_state_lease_until"))
         batch_op.drop_index(batch_op.f("ix_model_version_state_created_at"))
-        batch_op.drop_index(batch_op.f("ix_model_version_run_id"))
-        batch_op.drop_index(batch_op.f("ix_model_version_name"))
+        batch_op.drop_index("uq_model_version_run_id_in_use")
+        batch_op.drop_index("uq_model_version_name_in_use")
         batch_op.drop_index(batch_op.f("ix_model_version_created_at_id"))
 
     op.drop_table("model_version")

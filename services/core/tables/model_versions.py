@@ -10,23 +10,34 @@ from services.core.database import JSON_TYPE, Base, UtcDateTime, text_enum
 from services.core.lifecycle import AliasName, ModelVersionOrigin
 from services.core.tables.leased import Json, Leased, Sha256, lease_indexes
 
+IN_USE = sa.text("state NOT IN ('failed', 'cancelled')")
+"""Versions that are or may become usable; of these a name, a run and weights have one each."""
+
+
+def _one_in_use(column: str) -> sa.Index:
+    name = f"uq_model_version_{column}_in_use"
+    return sa.Index(name, column, unique=True, sqlite_where=IN_USE, postgresql_where=IN_USE)
+
 
 class ModelVersion(Leased):
     """Weights with their provenance; SUCCEEDED once a worker has checked them."""
 
     __tablename__ = "model_version"
-    __table_args__ = (*lease_indexes(),)
+    __table_args__ = (
+        *lease_indexes(),
+        *(_one_in_use(column) for column in ("name", "run_id", "weights_sha256")),
+    )
 
-    name: Mapped[str] = mapped_column(sa.String(64), index=True)
-    """As jobs and RTSTRUCTs name it; among versions that did not fail there is one of a name."""
+    name: Mapped[str] = mapped_column(sa.String(64))
+    """As jobs and RTSTRUCTs name it."""
     origin: Mapped[ModelVersionOrigin] = mapped_column(text_enum(ModelVersionOrigin))
-    run_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("run.id"), index=True)
+    run_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("run.id"))
     dataset_version_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("dataset_version.id"))
     """Whose test cases it is checked on."""
     request: Mapped[Json] = mapped_column(JSON_TYPE)
-    """What the promotion asked for: minimum metrics, cases of the shadow evaluation."""
-    weights_sha256: Mapped[str | None] = mapped_column(Sha256, index=True)
-    structure_set: Mapped[str | None] = mapped_column(sa.String(32))
+    """What was asked for: minimum metrics, cases and margin of the evaluation, notes."""
+    weights_sha256: Mapped[str] = mapped_column(Sha256)
+    structure_set: Mapped[str] = mapped_column(sa.String(32))
     card: Mapped[Json | None] = mapped_column(JSON_TYPE)
     """What stands beside the weights: data, configuration, metrics, library versions."""
     checks: Mapped[Json | None] = mapped_column(JSON_TYPE)
@@ -44,7 +55,8 @@ class ModelAlias(Base):
     model_version_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("model_version.id"))
     revision: Mapped[int] = mapped_column(default=0)
     """Rises with every change."""
-    changed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    changed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """None before the first change. The rows are there from the migration on."""
 
 
 class ModelAliasChange(Base):
@@ -60,7 +72,7 @@ class ModelAliasChange(Base):
     replaced_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("model_version.id"))
     is_rollback: Mapped[bool]
     reason: Mapped[str | None] = mapped_column(sa.Text)
-    changed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
 class ShadowContour(Leased):

@@ -381,6 +381,8 @@ def add_model(uow: UnitOfWork, **values: Any) -> UUID:
         name="m",
         origin="run",
         request={},
+        weights_sha256="0" * 64,
+        structure_set="cervix",
         state=JobState.SUCCEEDED,
         correlation_id="request-1",
         max_attempts=3,

@@ -96,6 +96,8 @@ def add_model_version(uow: UnitOfWork, now: dt.datetime) -> UUID:
                 name="v2",
                 origin=ModelVersionOrigin.IMPORT,
                 request={},
+                weights_sha256=uuid4().hex * 2,
+                structure_set="cervix",
                 state=JobState.SUCCEEDED,
                 correlation_id="request-1",
                 max_attempts=3,
