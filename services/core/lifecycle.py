@@ -43,6 +43,16 @@ class JobErrorCode(StrEnum):
     STORED_FILES_MISSING = "stored_files_missing"
     NON_FINITE_LOSS = "non_finite_loss"
     """A training's loss left the real numbers."""
+    WEIGHTS_CHANGED = "weights_changed"
+    """Weights are not those that were trained, sent or checked."""
+    WEIGHTS_UNUSABLE = "weights_unusable"
+    """Weights and card do not make a network."""
+    STRUCTURES_DIFFER = "structures_differ"
+    BELOW_MINIMUM = "below_minimum"
+    WORSE_THAN_PRODUCTION = "worse_than_production"
+    NO_TEST_CASES = "no_test_cases"
+    RESULT_PURGED = "result_purged"
+    SERIES_PURGED = "series_purged"
     INTERNAL_ERROR = "internal_error"
 
 

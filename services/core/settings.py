@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Bytes of one unpacked file; a CT slice of 2048 x 2048 is 8 MB."""
     max_unpacked_bytes: PositiveInt = 4096 * MEBIBYTE
     """Bytes of all unpacked files of one upload; stops zip bombs."""
+    max_model_bytes: PositiveInt = 1024 * MEBIBYTE
+    """Bytes of an imported model version, as sent and unpacked; the largest network has 147 MB."""
 
     max_dataset_upload_bytes: PositiveInt = 32 * 1024 * MEBIBYTE
     """Bytes of one upload of cases to a dataset as sent; 200 cases of 150 slices are 16 GB."""

@@ -27,6 +27,11 @@ from services.core.errors import (
 RTSTRUCT_NAME = "rtstruct.dcm"
 """The file of a contour job's result, a shadow's, and of an edited one."""
 
+WEIGHTS_NAME = "checkpoint.safetensors"
+"""The weights of a run and of a model version."""
+CARD_NAME = "checkpoint.json"
+"""What is known of them, beside them."""
+
 
 UPLOAD_NAMES_FILE = "names.json"
 """Beside the files of a dataset's upload: the sender's names by path in the folder."""
@@ -50,6 +55,8 @@ class StoredKind(StrEnum):
     REPORTS = "reports"
     MODEL_VERSIONS = "model-versions"
     """Weights and card of a model version."""
+    MODEL_UPLOADS = "model-uploads"
+    """Weights and card of a model version that was sent and is to be checked."""
     WORKSPACES = "workspaces"
     """Of work that outlives its worker; never published, see workspace()."""
     CROPS = "crops"

@@ -20,6 +20,7 @@ from services.core.repositories.edited_rtstructs import EditedRtstructRepository
 from services.core.repositories.experiments import ExperimentRepository
 from services.core.repositories.idempotency import IdempotencyRepository
 from services.core.repositories.leases import LeaseRepository
+from services.core.repositories.model_aliases import ModelAliasRepository
 from services.core.repositories.model_versions import ModelVersionRepository
 from services.core.repositories.reports import ReportRepository
 from services.core.repositories.reviews import ReviewRepository
@@ -61,6 +62,7 @@ class UnitOfWork:
         self.runs = RunRepository(self._session, self._now)
         self.reports = ReportRepository(self._session, self._now)
         self.model_versions = ModelVersionRepository(self._session, self._now)
+        self.model_aliases = ModelAliasRepository(self._session, self._now)
         self.shadow_contours = ShadowContourRepository(self._session, self._now)
         self.reviews = ReviewRepository(self._session, self._now)
         self.acceptability = AcceptabilityRepository(self._session)

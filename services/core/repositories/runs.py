@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.core.database import Now
 from services.core.errors import RunNotFoundError
-from services.core.lifecycle import RESUMABLE_STATES, JobStage, JobState
+from services.core.lifecycle import RESUMABLE_STATES, CasePart, JobStage, JobState
 from services.core.repositories.leases import Claim
 from services.core.tables.datasets import DatasetVersion
 from services.core.tables.experiments import Experiment, Run, RunEpoch, RunScore
@@ -141,6 +141,15 @@ class RunRepository:
         if scores:
             rows = [score | {"run_id": run_id} for score in scores]
             self._session.execute(sa.insert(RunScore), rows)
+
+    def test_dice(self, run_id: UUID) -> dict[str, float | None]:
+        """Return the mean Dice of every structure over the test cases of a run."""
+        rows = self._session.execute(
+            sa.select(RunScore.structure, sa.func.avg(RunScore.dice).label("dice"))
+            .where(RunScore.run_id == run_id, RunScore.part == CasePart.TEST.value)
+            .group_by(RunScore.structure)
+        )
+        return {row.structure: row.dice for row in rows}
 
     def score_page(
         self,
