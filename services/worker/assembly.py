@@ -8,7 +8,9 @@ from uuid import UUID
 
 from celery import Celery, signals
 
-from services.core.database import create_database_engine, create_sessions
+from services.core.database import create_database_engine, create_sessions, wait_for_database
+from services.core.errors import ServiceError
+from services.core.lifecycle import AliasName
 from services.core.logging import configure_logging, get_logger, log_context
 from services.core.queue import QUEUE_OF, CeleryQueue, QueueName, TaskName, create_celery
 from services.core.storage import FilesystemStorage
@@ -96,7 +98,7 @@ class _Process:
         self._housekeeper.start()
         if QueueName.INFERENCE in self.queues:
             try:
-                self.context.networks.get()
+                load_production(self.context)
             except Exception:
                 # Outermost frame of the start: Celery would swallow the error and go on.
                 log.exception("no network, no worker")
@@ -106,6 +108,27 @@ class _Process:
         """Sign off."""
         self._housekeeper.stop()
         self.context.engine.dispose()
+
+
+def load_production(worker: WorkerContext) -> None:
+    """Load the network that contours the next job.
+
+    A version that cannot be loaded is logged and left to its jobs, which then fail with the
+    reason: the worker must live to serve the version that somebody rolls back to.
+
+    Raises:
+        DatabaseUnavailableError: what production means cannot be read.
+        ServiceError: the weights of the settings cannot be loaded.
+    """
+    wait_for_database(worker.engine, worker.times.lease_seconds)
+    with worker.unit_of_work() as uow:
+        production = uow.model_aliases.served(AliasName.PRODUCTION)
+    try:
+        worker.networks.get(production)
+    except ServiceError as error:
+        if production is None:
+            raise
+        log.error("production cannot be loaded", code=str(error.code), **error.context)  # noqa: TRY400 (the code says it)
 
 
 def _connect(process: _Process, log_level: str) -> None:
@@ -129,12 +152,13 @@ def _create_context(
     sessions = create_sessions(engine)
     # A Celery of its own: the parent's connections do not survive the fork.
     queue = CeleryQueue(_celery(settings))
+    storage = FilesystemStorage(settings.data_dir)
     return WorkerContext(
         name=name,
         queues=queues,
         engine=engine,
-        storage=FilesystemStorage(settings.data_dir),
-        networks=NetworkCache(_network_options(settings), load),
+        storage=storage,
+        networks=NetworkCache(_network_options(settings), load, storage),
         times=_times(settings),
         software_version=software_version(),
         datasets_dir=settings.datasets_dir,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.core.database import utc_now
 from services.core.errors import ServiceError
+from services.core.lifecycle import AliasName
 from services.core.logging import get_logger
 from services.core.queue import TaskName
 from services.core.storage import Storage, StoredKind
@@ -40,6 +41,9 @@ NEEDED_AMONG: dict[StoredKind, Callable[[UnitOfWork, list[UUID]], set[UUID]]] = 
     StoredKind.CROPS: lambda uow, ids: uow.dataset_versions.stored_among(ids),
     # what is no dataset version's is a run's, which may be taken up again whenever it ended
     StoredKind.WORKSPACES: lambda uow, ids: set(ids) - uow.dataset_versions.ended_among(ids),
+    StoredKind.SHADOW_RESULTS: lambda uow, ids: uow.shadow_contours.with_result_among(ids),
+    StoredKind.MODEL_VERSIONS: lambda uow, ids: uow.model_versions.with_files_among(ids),
+    StoredKind.MODEL_UPLOADS: lambda uow, ids: uow.model_versions.with_upload_among(ids),
 }
 """Which of the resources with files, of those kinds that are looked through, still need them."""
 
@@ -87,9 +91,16 @@ class Housekeeper:
 
 
 def report_worker(worker: WorkerContext) -> None:
-    """Note in the database that this worker is there and whether its network is loaded."""
-    network = worker.networks.loaded
+    """Note in the database that this worker is there and which network it contours with.
+
+    After a change of production the network before it is shown until a job has loaded the next.
+    """
     with worker.unit_of_work() as uow:
+        production = uow.model_aliases.get(AliasName.PRODUCTION).model_version_id
+        shadow = uow.model_aliases.get(AliasName.SHADOW).model_version_id
+        loaded = worker.networks.loaded
+        others = [network for key, network in loaded.items() if key != shadow]
+        network = loaded.get(production) or next(reversed(others), None)
         uow.workers.report(
             WorkerHeartbeat(
                 name=worker.name,
@@ -158,7 +169,7 @@ def purge_edited(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None
 
 
 def purge_results(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
-    """Remove the results of jobs that ended before a moment; their rows stay.
+    """Remove the results of jobs that ended before a moment, and their shadows'; rows stay.
 
     A result stays as long as an edited RTSTRUCT of it, and the series stays with it.
     """
@@ -168,6 +179,8 @@ def purge_results(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> Non
         with uow:
             if uow.contour_jobs.purge(job_id):
                 storage.delete(StoredKind.RESULTS, job_id)
+                for shadow_id in uow.shadow_contours.purge_of(job_id):
+                    storage.delete(StoredKind.SHADOW_RESULTS, shadow_id)
                 uow.commit()
 
 

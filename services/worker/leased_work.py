@@ -74,6 +74,33 @@ def finish(
     log.info("job succeeded")
 
 
+def refuse(
+    worker: WorkerContext,
+    claim: Claim,
+    error: ServiceError,
+    also: Callable[[UnitOfWork], None] | None = None,
+) -> bool:
+    """End the row as FAILED, together with what else belongs to its failure.
+
+    Args:
+        worker: the process.
+        claim: of this start.
+        error: the reason.
+        also: called while the row is locked, before the commit.
+
+    Returns:
+        Whether it ended; False if the lease was lost: nothing was written.
+    """
+    return _fail(
+        worker,
+        claim,
+        code=error.code,
+        detail=error.message,
+        context=error.context,
+        also=also,
+    )
+
+
 def _run(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> None:
     try:
         work(worker, claim, lease)
@@ -93,7 +120,7 @@ def _run(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> None:
         }
         _fail(worker, claim, code=error.code, detail=error.message, context=context)
     except ServiceError as error:
-        _fail(worker, claim, code=error.code, detail=error.message, context=error.context)
+        refuse(worker, claim, error)
     except SoftTimeLimitExceeded:
         _fail(worker, claim, code=JobErrorCode.TIME_LIMIT, detail="the job took too long")
     except Exception as error:
@@ -103,13 +130,22 @@ def _run(worker: WorkerContext, claim: Claim, lease: Lease, work: Work) -> None:
 
 
 def _fail(
-    worker: WorkerContext, claim: Claim, *, code: str, detail: str, context: Json | None = None
-) -> None:
+    worker: WorkerContext,
+    claim: Claim,
+    *,
+    code: str,
+    detail: str,
+    context: Json | None = None,
+    also: Callable[[UnitOfWork], None] | None = None,
+) -> bool:
     wait_for_database(worker.engine, worker.times.lease_seconds)
     with worker.unit_of_work() as uow:
         counted = uow.leases.fail(claim, code=str(code), detail=detail, context=context or {})
+        if counted and also is not None:
+            also(uow)
         uow.commit()
     log.warning("job failed", code=str(code), counted=counted)
+    return counted
 
 
 def _owner(worker: WorkerContext) -> str:

@@ -41,6 +41,15 @@ class DeviceMissingError(ServiceError):
         self.device = device
 
 
+class WeightsUnusableError(ServiceError):
+    """Weights and card do not make a network, or do not belong to each other."""
+
+    code = JobErrorCode.WEIGHTS_UNUSABLE
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the weights cannot be used: {reason}", reason=reason)
+
+
 class Prediction(Protocol):
     """Labels on the CT's own grid with what was noticed on the way."""
 
@@ -102,22 +111,29 @@ def load_network(options: NetworkOptions) -> LoadedNetwork:
 
     Raises:
         DeviceMissingError: cuda without a GPU.
-        ml.checkpoint.CheckpointError: the weights cannot be read or were changed.
+        WeightsUnusableError: the weights cannot be read or were changed.
     """
     # Imported here, in the forked child: see the head of this module.
     import torch  # noqa: PLC0415
 
-    from ml.checkpoint import demo_weights_path, load_checkpoint  # noqa: PLC0415
+    from ml.checkpoint import (  # noqa: PLC0415
+        CheckpointError,
+        demo_weights_path,
+        load_checkpoint,
+    )
     from ml.inference.predictor import Predictor as TorchPredictor  # noqa: PLC0415
 
     require_device(options.device)
-    checkpoint = load_checkpoint(options.weights_path or demo_weights_path())
-    predictor = TorchPredictor(
-        checkpoint,
-        device=options.device,
-        batch_size=options.batch_size,
-        thread_count=options.thread_count,
-    )
+    try:
+        checkpoint = load_checkpoint(options.weights_path or demo_weights_path())
+        predictor = TorchPredictor(
+            checkpoint,
+            device=options.device,
+            batch_size=options.batch_size,
+            thread_count=options.thread_count,
+        )
+    except CheckpointError as error:
+        raise WeightsUnusableError(error.reason) from error
     return LoadedNetwork(
         predictor=_MemoryGuard(predictor, options.batch_size, torch.OutOfMemoryError),
         structures=structure_set(checkpoint.run_config.structure_set),

@@ -41,11 +41,25 @@ def _index_dataset_version() -> Work:
     return index_dataset_version
 
 
+def _shadow_contour() -> Work:
+    from services.worker.shadowing import shadow_contour
+
+    return shadow_contour
+
+
+def _check_model_version() -> Work:
+    from services.worker.model_checks import check_model_version
+
+    return check_model_version
+
+
 WORK: dict[TaskName, Callable[[], Work]] = {
     TaskName.CONTOUR_JOB_RUN: _contour_job,
+    TaskName.SHADOW_CONTOUR_RUN: _shadow_contour,
     TaskName.RUN_TRAIN: _train_run,
     TaskName.EDITED_RTSTRUCT_COMPARE: _compare_edited_rtstruct,
     TaskName.DATASET_VERSION_INDEX: _index_dataset_version,
+    TaskName.MODEL_VERSION_CHECK: _check_model_version,
     TaskName.REPORT_WRITE: _write_report,
 }
 """By task; called in the forked child."""

@@ -98,12 +98,17 @@ class SeriesService:
             after: PageCursor | None = None
             while jobs := uow.contour_jobs.page(100, after, series_id=series_id):
                 for job in jobs:
-                    if uow.contour_jobs.purge(job.id):
-                        self._storage.delete(StoredKind.RESULTS, job.id)
+                    self._purge_job(uow, job.id)
                 after = PageCursor(created_at=jobs[-1].created_at, id=jobs[-1].id)
             if uow.series.purge(series_id):
                 self._storage.delete(StoredKind.SERIES, series_id)
             uow.commit()
+
+    def _purge_job(self, uow: UnitOfWork, job_id: UUID) -> None:
+        if uow.contour_jobs.purge(job_id):
+            self._storage.delete(StoredKind.RESULTS, job_id)
+            for shadow_id in uow.shadow_contours.purge_of(job_id):
+                self._storage.delete(StoredKind.SHADOW_RESULTS, shadow_id)
 
 
 def _kept_edits(uow: UnitOfWork, series_id: UUID) -> Sequence[EditedRtstruct]:

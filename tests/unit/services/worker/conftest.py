@@ -36,7 +36,7 @@ def worker(
         queues=frozenset({QueueName.INFERENCE}),
         engine=engine,
         storage=storage,
-        networks=NetworkCache(OPTIONS, loader_of(predictor)),
+        networks=NetworkCache(OPTIONS, loader_of(predictor), storage),
         times=WorkerTimes(
             lease_seconds=60,
             heartbeat_seconds=0.01,

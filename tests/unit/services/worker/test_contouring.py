@@ -55,11 +55,11 @@ class TestSuccess:
     def test_the_network_is_loaded_once(
         self, worker: WorkerContext, job_id: UUID, predictor: ScriptedPredictor
     ) -> None:
-        first = worker.networks.get()
+        first = worker.networks.get(None)
 
         run_contour_job(worker, job_id)
 
-        assert worker.networks.get() is first
+        assert worker.networks.get(None) is first
 
 
 class TestNothingToDo:

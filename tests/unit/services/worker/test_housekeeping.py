@@ -30,6 +30,7 @@ from services.worker.housekeeping import (
     take_over_lost_jobs,
 )
 from tests.factories.datasets import add_dataset, add_folder, end_version, queue_version
+from tests.factories.model_versions import add_version
 from tests.factories.reviews import add_edit
 from tests.factories.rows import add_job, job_of
 from tests.factories.workers import run_contour_job
@@ -62,7 +63,7 @@ class TestReportWorker:
         assert found.model_version is None
 
     def test_a_loaded_network_is_named(self, worker: WorkerContext, uow: UnitOfWork) -> None:
-        worker.networks.get()
+        worker.networks.get(None)
 
         report_worker(worker)
 
@@ -227,6 +228,29 @@ class TestRemoveOrphans:
         remove_orphans(uow, storage, 3600)
 
         assert {kind: set(storage.list_stored(kind, 0)) for kind in kept} == kept
+
+    def test_folders_of_versions_and_shadows_without_a_row_go(
+        self, uow: UnitOfWork, storage: FilesystemStorage, job_id: UUID
+    ) -> None:
+        kinds = (StoredKind.MODEL_VERSIONS, StoredKind.MODEL_UPLOADS, StoredKind.SHADOW_RESULTS)
+        ready = add_version(uow, storage, "ready", seed=1)
+        queued = add_version(uow, storage, "queued", seed=2, state=JobState.QUEUED)
+        failed = add_version(uow, storage, "failed", seed=3, state=JobState.FAILED)
+        with uow:
+            shadow = uow.shadow_contours.add(job_id, ready, correlation_id="c", max_attempts=1)
+            uow.leases.claim(TaskName.SHADOW_CONTOUR_RUN, shadow.id, owner="w", seconds=60)
+            uow.commit()
+        for kind in kinds:
+            for resource_id in (ready, queued, failed, shadow.id):
+                with storage.staging() as folder:
+                    storage.publish(kind, folder, resource_id)
+
+        remove_orphans(uow, storage, -1)
+
+        left = {kind: set(storage.list_stored(kind, -1)) for kind in kinds}
+        assert left[StoredKind.MODEL_VERSIONS] == {ready}
+        assert left[StoredKind.MODEL_UPLOADS] == {queued}
+        assert left[StoredKind.SHADOW_RESULTS] == {shadow.id}
 
 
 class TestClearUp:

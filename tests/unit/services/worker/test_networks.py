@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ml.checkpoint import Checkpoint, CheckpointCard, CheckpointError, save_checkpoint
+from ml.checkpoint import Checkpoint, CheckpointCard, save_checkpoint
 from ml.config import NetworkConfig, RunConfig
 from ml.geometry import LEFT, POSTERIOR, Volume, VolumeGeometry
 from ml.networks import build_network
-from services.worker.network_cache import NetworkCache
 from services.worker.networks import (
     DeviceMissingError,
     GpuOutOfMemoryError,
     NetworkOptions,
+    WeightsUnusableError,
     load_network,
 )
 
@@ -69,7 +69,7 @@ class TestLoadNetwork:
         content[-1] ^= 1
         options.weights_path.write_bytes(content)
 
-        with pytest.raises(CheckpointError):
+        with pytest.raises(WeightsUnusableError):
             load_network(options)
 
     def test_a_device_that_is_not_there_is_told(
@@ -95,14 +95,6 @@ class TestLoadNetwork:
             network.predictor.predict(volume, run_out)
 
         assert caught.value.context == {"batch_size": 2}
-
-
-class TestNetworkCache:
-    def test_nothing_is_loaded_before_it_is_asked_for(self, options: NetworkOptions) -> None:
-        cache = NetworkCache(options, load_network)
-
-        assert cache.loaded is None
-        assert cache.get() is cache.loaded
 
 
 def test_a_worker_s_parent_never_sees_torch() -> None:
