@@ -26,6 +26,8 @@ class Dependencies:
     """Of one CT series."""
     dataset_upload_limits: UploadLimits
     """Of many cases."""
+    model_limits: UploadLimits
+    """Of an imported model version."""
     max_attempts: int
     """Starts of one job before it fails."""
     datasets_dir: Path | None

@@ -23,6 +23,7 @@ class KeyedRoute(StrEnum):
     EXPERIMENTS = "experiments"
     REPORTS = "reports"
     MODEL_VERSIONS = "model_versions"
+    MODEL_ALIAS_ROLLBACKS = "model_alias_rollbacks"
     REVIEWS = "reviews"
     EDITED_RTSTRUCTS = "edited_rtstructs"
 

@@ -21,6 +21,10 @@ from services.api.experiments.report_routes import router as experiment_reports_
 from services.api.experiments.routes import router as experiments_router
 from services.api.experiments.run_routes import router as runs_router
 from services.api.health.routes import router as health_router
+from services.api.model_aliases.routes import router as model_aliases_router
+from services.api.model_versions.archive import MEMBERS
+from services.api.model_versions.routes import router as model_versions_router
+from services.api.model_versions.transfer_routes import router as model_transfer_router
 from services.api.openapi import add_openapi
 from services.api.quality.routes import router as quality_router
 from services.api.reviews.routes import router as reviews_router
@@ -69,6 +73,9 @@ def create_app(settings: Settings | None = None, queue: JobQueue | None = None) 
         reviews_router,
         edited_rtstructs_router,
         quality_router,
+        model_versions_router,
+        model_transfer_router,
+        model_aliases_router,
         health_router,
     ):
         app.include_router(router)
@@ -103,6 +110,7 @@ def _lifespan(
             queue=jobs,
             upload_limits=_upload_limits(settings),
             dataset_upload_limits=_dataset_upload_limits(settings),
+            model_limits=_model_limits(settings),
             max_attempts=settings.max_attempts,
             datasets_dir=settings.datasets_dir,
             worker_silent_seconds=settings.worker_silent_seconds,
@@ -134,5 +142,15 @@ def _dataset_upload_limits(settings: Settings) -> UploadLimits:
         max_unpacked_bytes=settings.max_dataset_unpacked_bytes,
         max_file_bytes=settings.max_file_bytes,
         max_files=settings.max_dataset_files,
+        max_compression_ratio=MAX_COMPRESSION_RATIO,
+    )
+
+
+def _model_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        max_upload_bytes=settings.max_model_bytes,
+        max_unpacked_bytes=settings.max_model_bytes,
+        max_file_bytes=settings.max_model_bytes,
+        max_files=len(MEMBERS),
         max_compression_ratio=MAX_COMPRESSION_RATIO,
     )

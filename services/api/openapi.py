@@ -24,6 +24,8 @@ TAGS = [
     {"name": "experiments", "description": "Training, comparisons and what they came to."},
     {"name": "reviews", "description": "What readers say of contours, and make of them."},
     {"name": "quality", "description": "How contours fare: acceptability, agreement, drift."},
+    {"name": "model versions", "description": "Weights that may contour, and their shadows."},
+    {"name": "model aliases", "description": "Which model version contours."},
     {"name": "health", "description": "For load balancers, schedulers and people."},
 ]
 

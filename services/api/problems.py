@@ -155,6 +155,22 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "batch_larger_than_training_set": _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "A batch is larger than an epoch"
     ),
+    "run_not_succeeded": _kind(HTTPStatus.CONFLICT, "The run has no weights"),
+    "already_promoted": _kind(HTTPStatus.CONFLICT, "The run was promoted before"),
+    "below_minimum": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Below the minimum asked for"),
+    "model_version_not_found": _kind(HTTPStatus.NOT_FOUND, "No such model version"),
+    "model_version_exists": _kind(
+        HTTPStatus.CONFLICT, "Another model version has the weights or the name"
+    ),
+    "model_version_not_ready": _kind(HTTPStatus.CONFLICT, "The model version was not checked"),
+    "model_version_retired": _kind(HTTPStatus.CONFLICT, "The model version is retired"),
+    "model_version_in_use": _kind(HTTPStatus.CONFLICT, "An alias means the model version"),
+    "model_archive_invalid": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "No exported model version"),
+    "alias_changed": _kind(HTTPStatus.CONFLICT, "The alias was changed meanwhile"),
+    "nothing_to_roll_back": _kind(HTTPStatus.CONFLICT, "The alias has nothing to go back to"),
+    "weights_changed": _kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "Stored weights are not those that were checked"
+    ),
     "database_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable"),
     "storage_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Storage unavailable"),
     "storage_full": _kind(HTTPStatus.INSUFFICIENT_STORAGE, "Storage full"),
