@@ -11,7 +11,9 @@ from services.api.contour_jobs.schemas import ContourJobResponse
 from services.api.correlation import SAFE_ID
 from services.api.dataset_versions.schemas import DatasetCaseResponse, DatasetVersionResponse
 from services.api.datasets.schemas import DatasetResponse
+from services.api.edited_rtstructs.schemas import EditedRtstructResponse
 from services.api.problems import PROBLEM_MEDIA_TYPE, PROBLEMS
+from services.api.reviews.schemas import ReviewResponse, ReviewWithGradesResponse
 from services.api.series.schemas import PostedSeriesResponse, SeriesResponse
 from services.core.errors import DatabaseUnavailableError, ServiceError, StorageFullError
 from services.core.queue import QueueName
@@ -234,6 +236,9 @@ class TestDescription:
             DatasetResponse,
             DatasetVersionResponse,
             DatasetCaseResponse,
+            ReviewResponse,
+            ReviewWithGradesResponse,
+            EditedRtstructResponse,
         ],
     )
     def test_examples_are_complete(self, model: type[BaseModel]) -> None:
