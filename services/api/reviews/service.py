@@ -84,31 +84,35 @@ class ReviewService:
         )
         with self._new_unit_of_work() as uow:
             review_id = key.find(uow)
-            if review_id is None:
-                job = uow.contour_jobs.get_locked(job_id)
-                check_has_result(job)
-                slice_count = uow.series.get(job.series_id).slice_count
-                grades = list(spread(posted.grades, drawn_structures(job), slice_count))
-                review = uow.reviews.add(
-                    NewReview(
-                        job_id=job_id,
-                        reviewer=posted.reviewer,
-                        minutes=posted.minutes,
-                        comment=posted.comment,
-                    ),
-                    grades,
-                )
-                review_id = key.remember(uow, review.id)
-                if review_id == review.id:
-                    uow.commit()
-        # Where the same request was first at the same moment, nothing of this one stays.
+            if review_id is not None:
+                return _counted(uow, review_id)
+            job = uow.contour_jobs.get(job_id)
+            check_has_result(job)
+            slice_count = uow.series.get(job.series_id).slice_count
+        # between the transactions: nobody waits for a hundred thousand grades to be looked at
+        grades = list(spread(posted.grades, drawn_structures(job), slice_count))
+        with self._new_unit_of_work() as uow:
+            check_has_result(uow.contour_jobs.get_locked(job_id))
+            review = uow.reviews.add(
+                NewReview(
+                    job_id=job_id,
+                    reviewer=posted.reviewer,
+                    minutes=posted.minutes,
+                    comment=posted.comment,
+                ),
+                grades,
+            )
+            review_id = key.remember(uow, review.id)
+            if review_id == review.id:
+                uow.commit()
+                return _counted(uow, review_id)
+        # The same request was first at this moment: nothing of this one stays.
         return self.get(review_id)
 
     def get(self, review_id: UUID) -> CountedReview:
         """Return a review; raises ReviewNotFoundError."""
         with self._new_unit_of_work() as uow:
-            review = uow.reviews.get(review_id)
-            return CountedReview(review=review, tallies=uow.reviews.tallies([review_id])[review_id])
+            return _counted(uow, review_id)
 
     def grades(self, review_id: UUID) -> tuple[CountedReview, Sequence[ReviewGrade]]:
         """Return a review with its grades; raises ReviewNotFoundError."""
@@ -123,6 +127,11 @@ class ReviewService:
             reviews = uow.reviews.page(job_id, limit, after)
             tallies = uow.reviews.tallies([review.id for review in reviews])
         return [CountedReview(review=review, tallies=tallies[review.id]) for review in reviews]
+
+
+def _counted(uow: UnitOfWork, review_id: UUID) -> CountedReview:
+    review = uow.reviews.get(review_id)
+    return CountedReview(review=review, tallies=uow.reviews.tallies([review_id])[review_id])
 
 
 def drawn_structures(job: ContourJob) -> list[str]:

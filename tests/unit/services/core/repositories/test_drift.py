@@ -3,8 +3,6 @@
 import datetime as dt
 from uuid import UUID, uuid4
 
-import pytest
-
 from services.core.lifecycle import JobState, ModelVersionOrigin
 from services.core.repositories.drift import DriftBy, JobTotals, StructureMeans
 from services.core.tables.leased import Json
@@ -20,12 +18,7 @@ WARNING = {"code": "no_pelvis", "structure": None, "message": "a test", "facts":
 
 
 def means(group: str, structure: str, compared: int, *values: float | None) -> StructureMeans:
-    return StructureMeans(
-        group=group,
-        structure=structure,
-        compared=compared,
-        means=tuple(None if value is None else pytest.approx(value) for value in values),
-    )
+    return StructureMeans(group=group, structure=structure, compared=compared, means=values)
 
 
 class TestJobs:
