@@ -189,6 +189,19 @@ class EditedRtstructNotFoundError(NotFoundError):
         self.edited_rtstruct_id = edited_rtstruct_id
 
 
+class EditedRtstructPurgedError(ServiceError):
+    """The file was removed after its retention time, or with its series."""
+
+    code = "edited_rtstruct_purged"
+
+    def __init__(self, edited_rtstruct_id: UUID) -> None:
+        super().__init__(
+            f"the file of edited RTSTRUCT {edited_rtstruct_id} was removed",
+            edited_rtstruct_id=str(edited_rtstruct_id),
+        )
+        self.edited_rtstruct_id = edited_rtstruct_id
+
+
 class IllegalTransitionError(ConflictError):
     """The job's state does not allow what was asked."""
 

@@ -28,16 +28,3 @@ class EditedRtstructNotComparedError(ConflictError):
         )
         self.edited_rtstruct_id = edited_rtstruct_id
         self.state = state
-
-
-class EditedRtstructPurgedError(ServiceError):
-    """The file of the edited RTSTRUCT was removed."""
-
-    code = "edited_rtstruct_purged"
-
-    def __init__(self, edited_rtstruct_id: UUID) -> None:
-        super().__init__(
-            f"the file of edited RTSTRUCT {edited_rtstruct_id} was removed",
-            edited_rtstruct_id=str(edited_rtstruct_id),
-        )
-        self.edited_rtstruct_id = edited_rtstruct_id

@@ -10,12 +10,15 @@ from uuid import UUID, uuid4
 from services.api.datasets.case_files import CaseFileCounts, check_cases
 from services.api.datasets.errors import (
     EditedRtstructNotComparedError,
-    EditedRtstructPurgedError,
 )
 from services.api.idempotency import KeyedRoute, RequestKey, text_sha256
 from services.api.mappings import checked_mapping
 from services.api.uploads.stream import Upload
-from services.core.errors import DatasetExistsError, EditedRtstructNotFoundError
+from services.core.errors import (
+    DatasetExistsError,
+    EditedRtstructNotFoundError,
+    EditedRtstructPurgedError,
+)
 from services.core.lifecycle import DatasetSourceKind, JobState
 from services.core.mounted_folders import find_mounted_folder
 from services.core.repositories.paging import PageCursor

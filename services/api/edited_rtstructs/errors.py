@@ -54,19 +54,6 @@ class WrongSeriesError(ServiceError):
         )
 
 
-class EditedRtstructPurgedError(ServiceError):
-    """The file was removed after its retention time, or with its series."""
-
-    code = "edited_rtstruct_purged"
-
-    def __init__(self, edited_id: UUID) -> None:
-        super().__init__(
-            f"the file of edited RTSTRUCT {edited_id} was removed",
-            edited_rtstruct_id=str(edited_id),
-        )
-        self.edited_id = edited_id
-
-
 def _shown(uids: Sequence[str]) -> list[str]:
     """Return the UIDs of a file as an answer repeats them: a broken file may hold anything."""
     return [shown_name(uid) for uid in uids[:20]]

@@ -10,7 +10,6 @@ from ml.dicom.errors import DicomError
 from services.api.downloads import StoredFile, stored_file
 from services.api.edited_rtstructs.errors import (
     EditedRtstructInvalidError,
-    EditedRtstructPurgedError,
     WrongFrameOfReferenceError,
     WrongReviewError,
     WrongSeriesError,
@@ -18,6 +17,7 @@ from services.api.edited_rtstructs.errors import (
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
 from services.api.uploads.stream import ReceivedFile
 from services.api.work import check_has_result
+from services.core.errors import EditedRtstructPurgedError
 from services.core.lifecycle import JobState
 from services.core.queue import TaskName
 from services.core.repositories.edited_rtstructs import AddedEdit, NewEdit
