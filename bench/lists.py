@@ -10,10 +10,12 @@ own: tables are made in it and rows are left).
 
 import argparse
 import asyncio
+import re
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -27,11 +29,15 @@ from services.core.database import create_database_engine, utc_now
 from services.core.lifecycle import ExperimentKind, ExperimentState, JobState
 from services.core.migrations import upgrade_database
 from services.core.settings import Settings
-from services.core.tables.datasets import Dataset, DatasetVersion
+from services.core.tables.contouring import ContourJob, Series
+from services.core.tables.datasets import Dataset, DatasetCase, DatasetVersion
 from services.core.tables.experiments import Experiment, Run, RunEpoch, RunScore
+from services.core.tables.model_versions import ModelVersion, ShadowContour
+from services.core.tables.reviews import EditedRtstruct
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.factories.experiments import tiny_config, version_facts
+from tests.factories.rows import make_series
 from tests.fakes import FakeJobQueue
 
 EXPERIMENTS = 200
@@ -39,6 +45,10 @@ RUNS = 5
 """Of an experiment."""
 EPOCHS = 20
 """Of a run."""
+CASES = 1000
+JOBS = 5000
+"""Series, jobs, contours of a shadow and edited RTSTRUCTs, one of each kind a job."""
+MODEL_VERSIONS = 200
 SCORES = 200
 """Of a run: 50 cases of four structures."""
 REPETITIONS = 25
@@ -55,14 +65,25 @@ def main() -> None:
         url = arguments.database_url or f"sqlite+pysqlite:///{folder}/bench.sqlite"
         engine = create_database_engine(url)
         upgrade_database(engine)
-        experiment_id, run_id = fill(engine)
+        ids = fill(engine)
         settings = Settings(data_dir=Path(folder), database_url=SecretStr(url))
-        asyncio.run(measure(settings, experiment_id, run_id))
+        asyncio.run(measure(settings, ids))
         engine.dispose()
 
 
-def fill(engine: sa.Engine) -> tuple[UUID, UUID]:
-    """Make the rows; return an experiment and a run in the middle of them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ids:
+    """What is asked for by name."""
+
+    experiment: UUID
+    run: UUID
+    dataset: UUID
+    version: UUID
+    model_version: UUID
+
+
+def fill(engine: sa.Engine) -> Ids:
+    """Make the rows; return some in the middle of them."""
     config = tiny_config().to_dict()
     now = utc_now()
     dataset_id, version_id = uuid4(), uuid4()
@@ -121,10 +142,63 @@ def fill(engine: sa.Engine) -> tuple[UUID, UUID]:
         for run_id, _, _ in runs:
             connection.execute(sa.insert(RunEpoch), [_epoch(run_id, n, now) for n in range(EPOCHS)])
             connection.execute(sa.insert(RunScore), [_score(run_id, n) for n in range(SCORES)])
-    return experiments[EXPERIMENTS // 2], runs[len(runs) // 2][0]
+        model_version = _fill_the_rest(connection, version_id, work)
+    return Ids(
+        experiment=experiments[EXPERIMENTS // 2],
+        run=runs[len(runs) // 2][0],
+        dataset=dataset_id,
+        version=version_id,
+        model_version=model_version,
+    )
 
 
-async def measure(settings: Settings, experiment_id: UUID, run_id: UUID) -> None:
+def _fill_the_rest(connection: sa.Connection, version_id: UUID, work: dict[str, object]) -> UUID:
+    """Make cases, series, jobs, versions, shadows and edits; return a version with shadows."""
+    cases = [
+        {"version_id": version_id, "position": n, "name": f"case {n}", "status": "imported"}
+        | {"facts": {}, "notes": [], "unmatched_names": [], "part": "training"}
+        for n in range(CASES)
+    ]
+    connection.execute(sa.insert(DatasetCase), cases)
+    versions = [
+        {"id": uuid4(), "name": f"version {n}", "origin": "run", "request": {}}
+        | {"structure_set": "cervix", "weights_sha256": uuid4().hex * 2}
+        | work
+        for n in range(MODEL_VERSIONS)
+    ]
+    connection.execute(sa.insert(ModelVersion), versions)
+    series = [
+        {column.name: getattr(make_series(), column.name) for column in Series.__table__.columns}
+        | {"id": uuid4(), "created_at": work["created_at"]}
+        for _ in range(JOBS)
+    ]
+    connection.execute(sa.insert(Series), series)
+    jobs = [
+        {"id": uuid4(), "series_id": row["id"], "warnings": [], "volumes_ml": {"Bladder": 1.0}}
+        | work
+        for row in series
+    ]
+    connection.execute(sa.insert(ContourJob), jobs)
+    shown = versions[0]["id"]
+    scores = {"Bladder": {"dice": 0.9, "hd95_mm": 2.0}}
+    shadows = [
+        {"id": uuid4(), "job_id": job["id"], "model_version_id": shown, "scores": scores}
+        | {"warnings": []}
+        | work
+        for job in jobs
+    ]
+    connection.execute(sa.insert(ShadowContour), shadows)
+    edits = [
+        {"id": uuid4(), "job_id": job["id"], "reviewer": "reader", "content_sha256": "a" * 64}
+        | {"byte_count": 1000, "scores": scores}
+        | work
+        for job in jobs
+    ]
+    connection.execute(sa.insert(EditedRtstruct), edits)
+    return shown
+
+
+async def measure(settings: Settings, ids: Ids) -> None:
     """Ask every list again and again; print medians and the statements of one answer."""
     app = create_app(settings, FakeJobQueue())
     transport = httpx.ASGITransport(app=app)
@@ -132,16 +206,25 @@ async def measure(settings: Settings, experiment_id: UUID, run_id: UUID) -> None
         "/v1/experiments?limit=50",
         "/v1/experiments?limit=200",
         "/v1/experiments?state=finished&kind=grid_search&limit=50",
-        f"/v1/experiments/{experiment_id}",
-        f"/v1/experiments/{experiment_id}/runs?limit=50",
-        f"/v1/experiments/{experiment_id}/leaderboard",
-        f"/v1/runs/{run_id}",
-        f"/v1/runs/{run_id}/epochs?limit=200",
-        f"/v1/runs/{run_id}/scores?limit=200",
-        f"/v1/runs/{run_id}/scores?structure=Bladder&limit=50",
-        "/v1/experiment-reports?limit=50",
-        f"/v1/experiments/{experiment_id}/scores.csv",
-        f"/v1/experiments/{experiment_id}/epochs.csv",
+        f"/v1/experiments/{ids.experiment}",
+        f"/v1/experiments/{ids.experiment}/runs?limit=50",
+        f"/v1/experiments/{ids.experiment}/leaderboard",
+        f"/v1/runs/{ids.run}",
+        f"/v1/runs/{ids.run}/epochs?limit=200",
+        f"/v1/runs/{ids.run}/scores?limit=200",
+        f"/v1/runs/{ids.run}/scores?structure=Bladder&limit=50",
+        "/v1/experiment-reports?limit=200",
+        "/v1/contour-jobs?limit=200",
+        "/v1/series?limit=200",
+        "/v1/datasets?limit=200",
+        f"/v1/datasets/{ids.dataset}/versions?limit=200",
+        f"/v1/dataset-versions/{ids.version}/cases?limit=200",
+        "/v1/model-versions?limit=200",
+        f"/v1/model-versions/{ids.model_version}/shadow-contours?limit=200",
+        f"/v1/model-versions/{ids.model_version}/shadow-summary",
+        "/v1/edited-rtstructs?limit=200",
+        f"/v1/experiments/{ids.experiment}/scores.csv",
+        f"/v1/experiments/{ids.experiment}/epochs.csv",
     ]
     statements: list[str] = []
     event.listen(sa.Engine, "before_cursor_execute", lambda *args: statements.append(str(args[2])))
@@ -158,7 +241,7 @@ async def measure(settings: Settings, experiment_id: UUID, run_id: UUID) -> None
                 response = await client.get(route)
                 taken.append(1000 * (time.perf_counter() - started))
                 response.raise_for_status()
-            shown = route.replace(str(experiment_id), "{id}").replace(str(run_id), "{id}")
+            shown = re.sub(r"[0-9a-f-]{36}", "{id}", route)
             print(
                 f"{shown:<72}{statistics.median(taken):>10.1f}{max(taken):>10.1f}"
                 f"{len(statements):>12}"
