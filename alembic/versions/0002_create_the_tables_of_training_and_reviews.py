@@ -39,7 +39,6 @@ def upgrade() -> None:
         sa.Column(
             "file_names", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True
         ),
-        sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("correlation_id", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),

@@ -133,7 +133,6 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "report_not_found": _kind(HTTPStatus.NOT_FOUND, "No such report"),
     "report_file_not_found": _kind(HTTPStatus.NOT_FOUND, "No such file in the report"),
     "report_not_ready": _kind(HTTPStatus.CONFLICT, "The report is not there"),
-    "report_purged": _kind(HTTPStatus.GONE, "The files of the report were removed"),
     "dataset_versions_differ": _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "Experiments on different dataset versions"
     ),

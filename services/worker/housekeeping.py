@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.core.database import utc_now
 from services.core.errors import ServiceError
-from services.core.lifecycle import AliasName
+from services.core.lifecycle import RESUMABLE_STATES, AliasName
 from services.core.logging import get_logger
 from services.core.queue import TaskName
 from services.core.storage import Storage, StoredKind
@@ -39,8 +39,12 @@ NEEDED_AMONG: dict[StoredKind, Callable[[UnitOfWork, list[UUID]], set[UUID]]] = 
     StoredKind.DATASET_UPLOADS: lambda uow, ids: uow.datasets.with_source_among(ids),
     StoredKind.DATASETS: lambda uow, ids: uow.dataset_versions.stored_among(ids),
     StoredKind.CROPS: lambda uow, ids: uow.dataset_versions.stored_among(ids),
-    # what is no dataset version's is a run's, which may be taken up again whenever it ended
-    StoredKind.WORKSPACES: lambda uow, ids: set(ids) - uow.dataset_versions.ended_among(ids),
+    StoredKind.RUNS: lambda uow, ids: uow.runs.with_files_among(ids),
+    StoredKind.REPORTS: lambda uow, ids: uow.reports.with_files_among(ids),
+    # a run that failed or was cancelled may be gone on with; see purge_workspaces
+    StoredKind.WORKSPACES: lambda uow, ids: (
+        set(ids) - uow.dataset_versions.ended_among(ids) - uow.runs.succeeded_among(ids)
+    ),
     StoredKind.SHADOW_RESULTS: lambda uow, ids: uow.shadow_contours.with_result_among(ids),
     StoredKind.MODEL_VERSIONS: lambda uow, ids: uow.model_versions.with_files_among(ids),
     StoredKind.MODEL_UPLOADS: lambda uow, ids: uow.model_versions.with_upload_among(ids),
@@ -150,6 +154,7 @@ def clear_up(worker: WorkerContext) -> None:
     before = now - dt.timedelta(days=times.result_retention_days)
     purge_results(worker.unit_of_work(), worker.storage, before)
     purge_series(worker.unit_of_work(), worker.storage, before)
+    purge_workspaces(worker.unit_of_work(), worker.storage, before)
     with worker.unit_of_work() as uow:
         uow.idempotency.forget(now - dt.timedelta(hours=times.idempotency_retention_hours))
         uow.workers.forget(now - HEARTBEAT_RETENTION)
@@ -193,6 +198,21 @@ def purge_series(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None
             if uow.series.purge(series_id):
                 storage.delete(StoredKind.SERIES, series_id)
                 uow.commit()
+
+
+def purge_workspaces(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
+    """Remove the state of runs that failed or were cancelled before a moment.
+
+    Their rows stay; one that is resumed after all begins with its first epoch.
+    """
+    left = storage.list_stored(StoredKind.WORKSPACES, 0)
+    with uow:
+        due = uow.runs.given_up_among(left, before)
+    for run_id in due:
+        with uow:
+            run = uow.runs.get(run_id, locked=True)  # nobody takes it up while it is locked
+            if run.state in RESUMABLE_STATES:
+                storage.delete(StoredKind.WORKSPACES, run_id)
 
 
 def remove_orphans(uow: UnitOfWork, storage: Storage, older_than_seconds: float) -> None:

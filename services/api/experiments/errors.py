@@ -117,12 +117,3 @@ class DatasetVersionsDifferError(ServiceError):
         super().__init__(
             "the experiments were made on different dataset versions", dataset_versions=versions
         )
-
-
-class ReportPurgedError(ServiceError):
-    """The files of the report were removed."""
-
-    code = "report_purged"
-
-    def __init__(self, report_id: UUID) -> None:
-        super().__init__(f"the files of report {report_id} were removed", report_id=str(report_id))

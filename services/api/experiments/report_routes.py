@@ -83,7 +83,6 @@ def get_report(report_id: UUID, service: ServiceDep) -> ReportResponse:
         **problem_responses(
             "report_not_found",
             "report_not_ready",
-            "report_purged",
             "report_file_not_found",
             "stored_files_missing",
             *ROW_CODES,

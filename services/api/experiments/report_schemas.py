@@ -1,6 +1,5 @@
 """Reports on experiments as the API shows them."""
 
-import datetime as dt
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -8,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.api.experiments.report_service import ShownReport
 from services.api.work import WorkResponse, work_values
-from services.core.lifecycle import JobState
 
 PAGE_FILE = "report.html"
 """One self-contained page."""
@@ -60,7 +58,6 @@ class ReportResponse(WorkResponse):
     summary: dict[str, Any] | None = Field(  # Any: nested json values
         description="Means, intervals and paired comparisons."
     )
-    purged_at: dt.datetime | None
     links: ReportLinks
 
     @classmethod
@@ -68,14 +65,12 @@ class ReportResponse(WorkResponse):
         """Show a row."""
         report = shown.report
         path = f"/v1/experiment-reports/{report.id}"
-        is_there = report.state is JobState.SUCCEEDED and report.purged_at is None
-        names = (report.file_names or []) if is_there else []
+        names = report.file_names or []
         return cls(
             **work_values(report),
             title=report.title,
             is_automatic=report.is_automatic,
             summary=report.summary,
-            purged_at=report.purged_at,
             links=ReportLinks(
                 self=path,
                 experiments=[f"/v1/experiments/{i}" for i in shown.experiment_ids],

@@ -10,7 +10,6 @@ from services.api.experiments.errors import (
     NothingToReportError,
     ReportFileNotFoundError,
     ReportNotReadyError,
-    ReportPurgedError,
 )
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
 from services.core.lifecycle import JobState
@@ -84,15 +83,12 @@ class ReportService:
         Raises:
             ReportNotFoundError: no row has the id.
             ReportNotReadyError: it is not written.
-            ReportPurgedError: it was.
             ReportFileNotFoundError: it has no file of that name.
         """
         with self._new_unit_of_work() as uow:
             report = uow.reports.get(report_id)
         if report.state is not JobState.SUCCEEDED:
             raise ReportNotReadyError(report_id, report.state)
-        if report.purged_at is not None:
-            raise ReportPurgedError(report_id)
         if name not in (report.file_names or ()):
             raise ReportFileNotFoundError(report_id, report.file_names or [])
         return self._storage.file(StoredKind.REPORTS, report_id, name)

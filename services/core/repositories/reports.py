@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.core.database import Now
 from services.core.errors import ReportNotFoundError
+from services.core.lifecycle import JobState
 from services.core.repositories.paging import PageCursor, page_of
 from services.core.tables.experiments import Report, ReportExperiment
 
@@ -65,10 +66,13 @@ class ReportRepository:
             query = query.where(Report.id.in_(shown))
         return list(self._session.scalars(page_of(query, Report, after).limit(limit)))
 
-    def stored_among(self, report_ids: Sequence[UUID]) -> set[UUID]:
-        """Tell which of these ids are reports whose files should be in storage."""
+    def with_files_among(self, report_ids: Sequence[UUID]) -> set[UUID]:
+        """Tell which of these ids are reports whose files are, or may soon be, in storage."""
         return set(
             self._session.scalars(
-                sa.select(Report.id).where(Report.id.in_(report_ids), Report.purged_at.is_(None))
+                sa.select(Report.id).where(
+                    Report.id.in_(report_ids),
+                    Report.state.in_([JobState.SUCCEEDED, JobState.RUNNING]),
+                )
             )
         )

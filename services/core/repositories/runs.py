@@ -1,5 +1,6 @@
 """Every statement about runs, their epochs and their scores."""
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -58,6 +59,18 @@ class RunRepository:
         """List all runs of some experiments in the order of their plans."""
         query = sa.select(Run).where(Run.experiment_id.in_(experiment_ids))
         return list(self._session.scalars(query.order_by(Run.experiment_id, Run.position)))
+
+    def with_files_among(self, run_ids: Sequence[UUID]) -> set[UUID]:
+        """Tell which of these ids are runs whose weights are, or may soon be, in storage."""
+        return self._ids(run_ids, Run.state.in_([JobState.SUCCEEDED, JobState.RUNNING]))
+
+    def succeeded_among(self, run_ids: Sequence[UUID]) -> set[UUID]:
+        """Tell which of these ids are runs that will not be gone on with any more."""
+        return self._ids(run_ids, Run.state == JobState.SUCCEEDED)
+
+    def given_up_among(self, run_ids: Sequence[UUID], before: dt.datetime) -> set[UUID]:
+        """Tell which of these ids are runs that failed or were cancelled before a moment."""
+        return self._ids(run_ids, Run.state.in_(RESUMABLE_STATES), Run.finished_at < before)
 
     def requeue(self, run_id: UUID, *, from_the_start: bool, max_attempts: int) -> bool:
         """Queue a failed or cancelled run again; False where it is neither.
@@ -180,6 +193,9 @@ class RunRepository:
             .execution_options(yield_per=STREAMED_ROWS)
         )
         yield from self._session.execute(query)
+
+    def _ids(self, run_ids: Sequence[UUID], *conditions: sa.ColumnElement[bool]) -> set[UUID]:
+        return set(self._session.scalars(sa.select(Run.id).where(Run.id.in_(run_ids), *conditions)))
 
     def measured_epochs(self, network: str) -> list[tuple[Json, Json, float]]:
         """Return configuration, facts of the dataset version and seconds of latest epochs."""

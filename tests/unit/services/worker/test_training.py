@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from services.core.tables.experiments import Run
 from services.core.unit_of_work import UnitOfWork
 from services.worker.context import WorkerContext
 from services.worker.experiments import conclude_experiments
+from services.worker.housekeeping import purge_workspaces, remove_orphans
 from services.worker.run_reporter import RunReporter
 from tests.factories.experiments import (
     add_dataset_version,
@@ -405,3 +406,52 @@ class TestFailure:
         with uow:
             assert uow.experiments.get(run.experiment_id).state is ExperimentState.FINISHED
             assert uow.reports.page(1) == []
+
+
+class TestClearingUp:
+    def test_what_an_old_failed_run_could_go_on_from_is_removed(
+        self,
+        trainer: WorkerContext,
+        uow: UnitOfWork,
+        version_id: UUID,
+        storage: FilesystemStorage,
+        clock: Any,
+    ) -> None:
+        failed, running = (add_run(uow, version_id, tiny_config()) for _ in range(2))
+        for run in (failed, running):
+            with uow:
+                claim = uow.leases.claim(TaskName.RUN_TRAIN, run.id, owner="w", seconds=10**8)
+                assert claim is not None
+                if run is failed:
+                    uow.leases.fail(claim, code="x", detail="x", context={})
+                uow.commit()
+            storage.workspace(run.id, 1)
+
+        purge_workspaces(uow, storage, clock())
+        assert set(storage.list_stored(StoredKind.WORKSPACES, 0)) == {failed.id, running.id}
+        clock.advance(days=1)
+        purge_workspaces(uow, storage, clock())
+
+        assert storage.list_stored(StoredKind.WORKSPACES, 0) == [running.id]
+
+    def test_files_of_runs_and_reports_nobody_knows_are_removed(
+        self,
+        trainer: WorkerContext,
+        uow: UnitOfWork,
+        version_id: UUID,
+        storage: FilesystemStorage,
+    ) -> None:
+        run = add_run(uow, version_id, tiny_config(epochs=1))
+        train(trainer, run.id)
+        storage.workspace(run.id, 1)  # left by a worker that died right after its commit
+        waiting = add_run(uow, version_id, tiny_config())
+        storage.workspace(waiting.id, 1)
+        for kind in (StoredKind.RUNS, StoredKind.REPORTS):
+            with storage.staging() as folder:
+                storage.publish(kind, folder, uuid4())
+
+        remove_orphans(uow, storage, 0)
+
+        assert storage.list_stored(StoredKind.RUNS, 0) == [run.id]
+        assert storage.list_stored(StoredKind.REPORTS, 0) == []
+        assert storage.list_stored(StoredKind.WORKSPACES, 0) == [waiting.id]
