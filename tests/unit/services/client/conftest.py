@@ -1,0 +1,80 @@
+"""The API behind a real port, and the client and its command line in front of it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from services.api.main import create_app
+from services.client.cli.main import cli
+from services.client.client import CerviContourClient
+from services.client.transport import RetryPolicy
+from services.core.settings import Settings
+from tests.factories.api import Api
+from tests.factories.servers import serving
+from tests.factories.uploads import make_series
+from tests.fakes import FakeJobQueue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service(Api):
+    """The API and its address."""
+
+    url: str
+
+
+@pytest.fixture
+def service(tmp_path: Path, migrated_file: Path) -> Iterator[Service]:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (tmp_path / "mounted").mkdir()
+    shutil.copy(migrated_file, data_dir / "cervicontour.sqlite")
+    queue = FakeJobQueue()
+    app = create_app(Settings(data_dir=data_dir, datasets_dir=tmp_path / "mounted"), queue)
+    with serving(app) as url:
+        unused = httpx.AsyncClient(base_url=url)
+        yield Service(app=app, client=unused, queue=queue, data_dir=data_dir, url=url)
+
+
+@pytest.fixture
+def delays() -> list[float]:
+    """What the client slept; it sleeps in no test."""
+    return []
+
+
+@pytest.fixture
+def retries(delays: list[float]) -> RetryPolicy:
+    return RetryPolicy(sleep=delays.append)
+
+
+@pytest.fixture
+def client(service: Service, retries: RetryPolicy) -> Iterator[CerviContourClient]:
+    with CerviContourClient(service.url, retries=retries) as client:
+        yield client
+
+
+@pytest.fixture
+def run(service: Service) -> Callable[..., Result]:
+    """Run the command line against the service."""
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(
+            cli, [str(a) for a in arguments], env={"CERVICONTOUR_URL": service.url}
+        )
+
+    return run
+
+
+@pytest.fixture
+def ct_folder(tmp_path: Path) -> Path:
+    """A CT series of three slices, and a file that is none."""
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    for name, content in make_series(3).items():
+        (folder / name).write_bytes(content)
+    (folder / "notes.txt").write_text("hello")
+    return folder
