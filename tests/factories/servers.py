@@ -10,7 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import uvicorn
 from fastapi import FastAPI
 
+from tests.factories.api import Api
+
 START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service(Api):
+    """An API that listens, and its address."""
+
+    url: str
 
 
 @contextmanager
@@ -106,7 +115,7 @@ class ScriptedServer:
 
             do_GET = do_POST = do_PUT = _answer  # noqa: N815  # http.server's names
 
-            def log_message(self, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # likewise
                 """Keep quiet."""
 
         return Handler

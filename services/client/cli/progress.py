@@ -35,8 +35,8 @@ def work_bar() -> Iterator[Callable[[Work], None]]:
 
         def on_progress(work: Work) -> None:
             bar.set_description_str(f"{work.stage:>12}", refresh=False)
-            # work of a worker that was lost begins again
-            bar.update(work.progress - bar.n)
+            bar.n = work.progress  # less than before where a worker was lost
+            bar.refresh()
 
         yield on_progress
 
@@ -65,7 +65,7 @@ class RunBars:
             case Run(state="running"):
                 self._move(change)
             case Epoch(run_id=run_id) if run_id in self._bars:
-                self._bars[run_id].set_postfix_str(_loss(change), refresh=False)
+                self._bars[run_id].set_postfix_str(_loss(change))
 
     def _move(self, run: Run) -> None:
         self._ended.discard(run.id)  # it was resumed
@@ -81,7 +81,7 @@ class RunBars:
             )
         bar = self._bars[run.id]
         bar.set_description_str(f"{name_of(run)} {_left(run.eta_seconds)}", refresh=False)
-        bar.update(run.epochs - bar.n)
+        bar.n = run.epochs
         bar.refresh()
 
     def _end(self, run: Run) -> None:

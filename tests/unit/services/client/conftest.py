@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -14,24 +13,16 @@ from services.client.cli.main import cli
 from services.client.client import CerviContourClient
 from services.client.transport import RetryPolicy
 from services.core.settings import Settings
-from tests.factories.api import Api
-from tests.factories.servers import serving
+from tests.factories.servers import Service, serving
 from tests.factories.uploads import make_series
 from tests.fakes import FakeJobQueue
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Service(Api):
-    """The API and its address."""
-
-    url: str
 
 
 @pytest.fixture
 def service(tmp_path: Path, migrated_file: Path) -> Iterator[Service]:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    (tmp_path / "mounted").mkdir()
+    (tmp_path / "mounted" / "clinic").mkdir(parents=True)
     shutil.copy(migrated_file, data_dir / "cervicontour.sqlite")
     queue = FakeJobQueue()
     app = create_app(Settings(data_dir=data_dir, datasets_dir=tmp_path / "mounted"), queue)
