@@ -84,14 +84,18 @@ class FormBody:
 def upload_body(paths: Sequence[Path]) -> UploadBody:
     """Return what sends files and folders: one zip as it is, everything else as a form.
 
-    Files of folders are called by their path, which begins with the folder's name.
+    Files of a folder are called by their path in it, as in a zip of it; where several things are
+    sent, the folder's name comes before.
 
     Raises:
         UploadFilesError: there is no file.
     """
     if len(paths) == 1 and paths[0].suffix.lower() == ".zip" and paths[0].is_file():
         return FileBody(paths[0], ZIP_MEDIA_TYPE)
-    files = [file for path in paths for file in _files_at(path)]
+    if len(paths) == 1 and paths[0].is_dir():
+        files = _files_in(paths[0], paths[0])
+    else:
+        files = [file for path in paths for file in _files_at(path)]
     if not files:
         raise UploadFilesError(f"{', '.join(map(str, paths)) or 'nothing'}: there is no file")
     return FormBody(files)
@@ -114,8 +118,12 @@ def _files_at(path: Path) -> list[NamedFile]:
     if not path.is_dir():
         return [_named(path, path.name)]
     folder = path.resolve()
+    return _files_in(folder, folder.parent)
+
+
+def _files_in(folder: Path, top: Path) -> list[NamedFile]:
     found = sorted(file for file in folder.rglob("*") if file.is_file())
-    return [_named(file, file.relative_to(folder.parent).as_posix()) for file in found]
+    return [_named(file, file.relative_to(top).as_posix()) for file in found]
 
 
 def _named(path: Path, name: str) -> NamedFile:

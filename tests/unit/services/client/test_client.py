@@ -26,7 +26,7 @@ def test_a_folder_becomes_an_rtstruct(
     path = client.download_rtstruct(job.id, tmp_path / "rs.dcm")
 
     assert submission.series.slice_count == 3
-    assert [file.name for file in submission.series.skipped_files] == ["ct/notes.txt"]
+    assert [file.name for file in submission.series.skipped_files] == ["notes.txt"]
     assert (job.state, job.volumes_ml, job.error) == ("succeeded", {"Bladder": 1.5}, None)
     assert path.read_bytes() == b"RTSTRUCT"
     assert told[-1][0] == told[-1][1]

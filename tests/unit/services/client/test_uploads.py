@@ -33,16 +33,16 @@ def write(path: Path, content: bytes) -> Path:
     return path
 
 
-def test_a_folder_is_a_form_of_its_files_under_their_paths(tmp_path: Path) -> None:
+def test_a_folder_is_a_form_of_its_files_under_their_paths_in_it(tmp_path: Path) -> None:
     write(tmp_path / "cases" / "p1" / "IM1", b"one")
     write(tmp_path / "cases" / "p2" / "deep" / "IM1", b"two\r\n--")
 
     body = upload_body([tmp_path / "cases"])
 
-    assert received(body) == {"cases/p1/IM1": b"one", "cases/p2/deep/IM1": b"two\r\n--"}
+    assert received(body) == {"p1/IM1": b"one", "p2/deep/IM1": b"two\r\n--"}
 
 
-def test_files_and_folders_may_be_sent_together(tmp_path: Path) -> None:
+def test_folders_beside_others_keep_their_names(tmp_path: Path) -> None:
     paths = [write(tmp_path / "a.dcm", b"a"), write(tmp_path / "b" / "c.dcm", b"c").parent]
 
     assert received(upload_body(paths)) == {"a.dcm": b"a", "b/c.dcm": b"c"}

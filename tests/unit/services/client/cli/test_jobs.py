@@ -52,7 +52,7 @@ def test_submit_waits_and_writes_the_rtstruct(run: Run, ct_folder: Path, tmp_pat
     assert result.exit_code == 0, result.output
     assert (tmp_path / "rs.dcm").read_bytes() == b"RTSTRUCT"
     assert "succeeded, 3 slices" in result.stdout
-    assert "left out: ct/notes.txt" in result.stdout
+    assert "left out: notes.txt" in result.stdout
     assert "Bladder    1.5" in result.stdout
     assert str(tmp_path / "rs.dcm") in result.stdout
 
