@@ -19,13 +19,18 @@ from tests.fakes import FakeJobQueue
 
 
 @pytest.fixture
-def service(tmp_path: Path, migrated_file: Path) -> Iterator[Service]:
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
+def settings(tmp_path: Path) -> Settings:
     (tmp_path / "mounted" / "clinic").mkdir(parents=True)
+    return Settings(data_dir=tmp_path / "data", datasets_dir=tmp_path / "mounted")
+
+
+@pytest.fixture
+def service(settings: Settings, migrated_file: Path) -> Iterator[Service]:
+    data_dir = settings.data_dir
+    data_dir.mkdir()
     shutil.copy(migrated_file, data_dir / "cervicontour.sqlite")
     queue = FakeJobQueue()
-    app = create_app(Settings(data_dir=data_dir, datasets_dir=tmp_path / "mounted"), queue)
+    app = create_app(settings, queue)
     with serving(app) as url:
         unused = httpx.AsyncClient(base_url=url)
         yield Service(app=app, client=unused, queue=queue, data_dir=data_dir, url=url)

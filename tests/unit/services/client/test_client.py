@@ -8,7 +8,8 @@ import pytest
 
 from services.client.client import CerviContourClient
 from services.client.errors import ProblemError
-from tests.factories.api import finish_job
+from services.core.settings import Settings
+from tests.factories.api import MEBIBYTE, finish_job
 from tests.factories.servers import Service
 from tests.factories.uploads import make_series, make_zip
 
@@ -65,6 +66,24 @@ def test_an_upload_that_is_refused_says_why_and_leaves_nothing(
     assert caught.value.context["file_names"] == ["notes.txt"]
     assert len(caught.value.correlation_id) == 32
     assert service.is_empty()
+
+
+class TestLimits:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Settings:
+        small = ("max_upload_bytes", "max_unpacked_bytes", "max_file_bytes")
+        return Settings(data_dir=tmp_path / "data", **dict.fromkeys(small, MEBIBYTE))
+
+    def test_a_refusal_in_the_midst_of_an_upload_is_heard(
+        self, client: CerviContourClient, delays: list[float], tmp_path: Path
+    ) -> None:
+        with (tmp_path / "ct.zip").open("wb") as file:
+            file.truncate(64 * MEBIBYTE)
+
+        with pytest.raises(ProblemError) as caught:
+            client.submit(tmp_path / "ct.zip")
+
+        assert (caught.value.code, delays) == ("too_many_bytes", [])
 
 
 def test_jobs_are_listed_over_pages_and_cancelled(
