@@ -43,6 +43,11 @@ def test_planning_grading_and_names_need_the_standard_library_alone() -> None:
     assert not loaded_by(f"import {modules}") & {"numpy", "jaxtyping", "pydicom"}
 
 
+def test_the_client_loads_nothing_of_the_service_or_the_networks() -> None:
+    foreign = {"fastapi", "sqlalchemy", "celery", "numpy", "pydicom", "torch", "ml"}
+    assert not loaded_by("import services.client.cli.main") & foreign
+
+
 def test_importing_the_api_does_nothing() -> None:
     before = set(ROOT.iterdir())
     loaded_by("import services.api.main")

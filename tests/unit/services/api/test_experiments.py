@@ -12,11 +12,10 @@ import pytest
 from ml.evaluation.rows import column_names, read_rows
 from services.core.lifecycle import JobState
 from services.core.queue import TaskName
-from services.core.repositories.leases import Claim
 from services.core.storage import StoredKind
-from services.core.tables.experiments import RunEpoch
 from tests.factories.api import Api
 from tests.factories.experiments import add_dataset_version, version_facts
+from tests.factories.run_progress import fail, record_epochs, start, succeed
 from tests.factories.scores import make_score
 
 pytestmark = pytest.mark.anyio
@@ -34,51 +33,6 @@ async def post(api: Api, version_id: str, headers: dict[str, str] | None = None,
 async def runs_of(api: Api, experiment_id: str) -> list[dict[str, Any]]:
     found = await api.client.get(f"/v1/experiments/{experiment_id}/runs?limit=200")
     return found.json()["items"]
-
-
-def start(api: Api, run_id: str) -> Claim:
-    with api.unit_of_work() as uow:
-        claim = uow.leases.claim(TaskName.RUN_TRAIN, UUID(run_id), owner="worker", seconds=60)
-        uow.commit()
-    assert claim is not None
-    return claim
-
-
-def record_epochs(api: Api, claim: Claim, count: int, dice: float = 0.5) -> None:
-    for number in range(1, count + 1):
-        epoch = RunEpoch(
-            run_id=claim.resource_id,
-            epoch=number,
-            training_loss=1 / number,
-            validation_loss=2 / number,
-            validation_dice={"Bladder": dice, "Rectum": None},
-            mean_dice=dice,
-            learning_rate=1e-3,
-            seconds=10.0,
-            is_best=True,
-            is_best_dice=number == 1,
-        )
-        with api.unit_of_work() as uow:
-            uow.runs.record_epoch(claim, epoch, 3)
-            uow.commit()
-
-
-def succeed(api: Api, claim: Claim, dice: float) -> None:
-    columns = {
-        "validation_loss": 0.2,
-        "validation_dice": {"Bladder": dice, "Rectum": None},
-        "mean_dice": dice,
-        "test_dice": dice - 0.1,
-    }
-    with api.unit_of_work() as uow:
-        assert uow.leases.succeed(claim, columns)
-        uow.commit()
-
-
-def fail(api: Api, claim: Claim) -> None:
-    with api.unit_of_work() as uow:
-        assert uow.leases.fail(claim, code="non_finite_loss", detail="nan", context={})
-        uow.commit()
 
 
 class TestPlanning:
