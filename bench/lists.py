@@ -160,8 +160,9 @@ def _fill_the_rest(connection: sa.Connection, version_id: UUID, work: dict[str, 
         for n in range(CASES)
     ]
     connection.execute(sa.insert(DatasetCase), cases)
+    shown = uuid4()
     versions = [
-        {"id": uuid4(), "name": f"version {n}", "origin": "run", "request": {}}
+        {"id": uuid4() if n else shown, "name": f"version {n}", "origin": "run", "request": {}}
         | {"structure_set": "cervix", "weights_sha256": uuid4().hex * 2}
         | work
         for n in range(MODEL_VERSIONS)
@@ -179,7 +180,6 @@ def _fill_the_rest(connection: sa.Connection, version_id: UUID, work: dict[str, 
         for row in series
     ]
     connection.execute(sa.insert(ContourJob), jobs)
-    shown = versions[0]["id"]
     scores = {"Bladder": {"dice": 0.9, "hd95_mm": 2.0}}
     shadows = [
         {"id": uuid4(), "job_id": job["id"], "model_version_id": shown, "scores": scores}
