@@ -14,6 +14,7 @@ from services.client.models import (
     DatasetVersion,
     Json,
 )
+from services.client.names import id_of
 from services.client.transport import Transport, path_to
 from services.client.uploads import OnBytes, upload_body
 from services.client.waiting import Patience, wait_until_over
@@ -49,14 +50,7 @@ class Datasets:
         Raises:
             NoSuchNameError: there is none.
         """
-        try:
-            return UUID(name)
-        except ValueError:
-            pass
-        for dataset in self.list_all():
-            if dataset.name == name:
-                return dataset.id
-        raise NoSuchNameError("dataset", name)
+        return id_of("dataset", name, self.list_all())
 
     def put_mapping(self, dataset_id: Id, mapping: Json) -> Dataset:
         """Say what the names of regions mean in the versions made from now on."""

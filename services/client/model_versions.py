@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.client.errors import NoSuchNameError, ProblemError
 from services.client.models import Json, ModelAlias, ModelAliases, ModelVersion
+from services.client.names import id_of
 from services.client.transport import Transport, path_to
 from services.client.uploads import ZIP_MEDIA_TYPE, FileBody, OnBytes
 from services.client.waiting import Patience, wait_until_over
@@ -46,14 +47,7 @@ class ModelVersions:
         Raises:
             NoSuchNameError: there is none.
         """
-        try:
-            return UUID(name)
-        except ValueError:
-            pass
-        for version in self.list_all():
-            if version.name == name:
-                return version.id
-        raise NoSuchNameError("model version", name)
+        return id_of("model version", name, self.list_all())
 
     def wait_for(
         self,

@@ -96,3 +96,18 @@ def write_tiny_dataset(folder: Path) -> dict[str, Any]:
     dataset = write_phantom_dataset(folder, "tiny", specs, 1)
     dataset.with_split(split_patients([case_id(s) for s in specs], seed=0, proportions=(4, 1, 1)))
     return describe_version(open_dataset(folder)).to_dict()
+
+
+def run_of(uow: UnitOfWork, run_id: UUID) -> Run:
+    with uow:
+        return uow.runs.get(run_id)
+
+
+def epochs_of(uow: UnitOfWork, run_id: UUID) -> list[tuple[Any, ...]]:
+    """Every number of every epoch but the seconds."""
+    with uow:
+        epochs = uow.runs.epochs([run_id])
+    return [
+        (e.epoch, e.training_loss, e.validation_loss, e.validation_dice, e.learning_rate, e.is_best)
+        for e in epochs
+    ]

@@ -1,11 +1,15 @@
-"""What workers do to runs, without any training."""
+"""Experiments asked for over HTTP, and what workers do to their runs without any training."""
 
+from typing import Any
 from uuid import UUID
+
+import httpx
 
 from services.core.queue import TaskName
 from services.core.repositories.leases import Claim
 from services.core.tables.experiments import RunEpoch
 from tests.factories.api import Api
+from tests.factories.experiments import add_dataset_version
 
 
 def start(api: Api, run_id: str) -> Claim:
@@ -51,3 +55,19 @@ def fail(api: Api, claim: Claim) -> None:
     with api.unit_of_work() as uow:
         assert uow.leases.fail(claim, code="non_finite_loss", detail="nan", context={})
         uow.commit()
+
+
+def version_of(api: Api, **values: Any) -> str:
+    return str(add_dataset_version(api.unit_of_work(), **values).id)
+
+
+async def post_experiment(
+    api: Api, version_id: str, headers: dict[str, str] | None = None, **values: Any
+) -> httpx.Response:
+    body = {"kind": "training", "dataset_version_id": version_id} | values
+    return await api.client.post("/v1/experiments", json=body, headers=headers)
+
+
+async def runs_of(api: Api, experiment_id: str) -> list[dict[str, Any]]:
+    found = await api.client.get(f"/v1/experiments/{experiment_id}/runs?limit=200")
+    return found.json()["items"]

@@ -15,3 +15,7 @@ def run_task(worker: WorkerContext, task: TaskName, resource_id: UUID) -> None:
 
 def run_contour_job(worker: WorkerContext, job_id: UUID) -> None:
     run_task(worker, TaskName.CONTOUR_JOB_RUN, job_id)
+
+
+def train(worker: WorkerContext, run_id: UUID) -> None:
+    run_task(worker, TaskName.RUN_TRAIN, run_id)
