@@ -116,7 +116,7 @@ class Experiments:
         )
         for report in reports:
             is_usable = not report.is_over or report.state == "succeeded"
-            if is_usable and not report.purged_at and set(report.links.experiments) == wanted:
+            if is_usable and set(report.links.experiments) == wanted:
                 return report
         return None
 

@@ -276,7 +276,6 @@ class ExperimentReport(Work):
     """Tables, figures and statistics over the runs of experiments."""
 
     title: str
-    purged_at: dt.datetime | None
     links: ReportLinks
 
 
