@@ -18,7 +18,6 @@ from services.api.experiments.planning import (
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
 from services.core.errors import IllegalTransitionError
 from services.core.lifecycle import (
-    ACTIVE_STATES,
     ExperimentKind,
     ExperimentState,
     JobState,
@@ -196,9 +195,8 @@ class ExperimentService:
         """
         with self._new_unit_of_work() as uow:
             uow.experiments.get(experiment_id)
-            for run in uow.runs.of_experiments([experiment_id]):
-                if run.state in ACTIVE_STATES:
-                    uow.leases.request_cancel(TaskName.RUN_TRAIN, run.id)
+            runs = uow.runs.of_experiments([experiment_id])
+            uow.leases.request_cancel(TaskName.RUN_TRAIN, *(run.id for run in runs))
             uow.commit()
         return self.get(experiment_id)
 

@@ -152,10 +152,10 @@ class LeaseRepository:
         """End a row as CANCELLED; False if the lease was lost."""
         return self._end(claim, JobState.CANCELLED)
 
-    def request_cancel(self, task: TaskName, resource_id: UUID) -> None:
-        """Cancel a queued row at once; ask the worker of a running one to stop."""
+    def request_cancel(self, task: TaskName, *resource_ids: UUID) -> None:
+        """Cancel queued rows at once; ask the workers of running ones to stop."""
         table = TABLE_OF[task]
-        own = sa.update(table).where(table.id == resource_id)
+        own = sa.update(table).where(table.id.in_(resource_ids))
         for source, values in (
             (JobState.QUEUED, self._ended(JobState.CANCELLED)),
             (JobState.RUNNING, {"cancel_requested": True}),
