@@ -3,36 +3,29 @@
 Everything goes over HTTP to real processes; jobs are contoured meanwhile.
 """
 
-import io
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from ml.data.phantom_dataset import case_id
-from ml.phantom.acquisition import PhantomTier
-from ml.phantom.cohort import PhantomSpec, generate_phantom
-from ml.phantom.files import write_phantom
 from services.embedded.supervisor import EmbeddedStack
+from tests.factories.service_client import (
+    PATIENCE_SECONDS,
+    TINY,
+    ask,
+    contour,
+    index_cohort,
+    runs_of,
+    start_experiment,
+    wait_for,
+    write_clinic,
+    zip_of_a_ct,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.enable_socket, pytest.mark.timeout(1500)]
 
-Json = dict[str, Any]
-
-CASES = 6
-PATIENCE_SECONDS = 600.0
-TINY = {
-    "preprocessing.crop_size_px": 32,
-    "preprocessing.pixel_spacing_mm": 7.8125,
-    "network.width": 0.125,
-    "training.slices_per_epoch": 64,
-    "training.batch_size": 16,
-}
-"""Networks of seconds; what they learn is not the matter here."""
 VARIABLES = {
     "CERVICONTOUR_THREAD_COUNT": "1",
     "CERVICONTOUR_SWEEP_SECONDS": "0.5",
@@ -45,12 +38,7 @@ VARIABLES = {
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny phantoms as a clinic would have them: CT and RTSTRUCT, a folder each."""
-    folder = tmp_path_factory.mktemp("clinic")
-    for seed in range(CASES):
-        spec = PhantomSpec(seed=seed, tier=PhantomTier.TINY)
-        write_phantom(generate_phantom(spec), folder / "cohort" / case_id(spec))
-    return folder
+    return write_clinic(tmp_path_factory.mktemp("clinic"))
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +50,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, cases: Path) -> Callable[[],
 
 @pytest.fixture(scope="module")
 def ct_zip(cases: Path) -> bytes:
-    packed = io.BytesIO()
-    folder = next((cases / "cohort").iterdir())
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path in sorted(folder.rglob("*.dcm")):
-            if "rtstruct" not in path.name.lower():
-                archive.write(path, path.name)
-    return packed.getvalue()
+    return zip_of_a_ct(cases)
 
 
 @pytest.fixture
@@ -79,51 +61,6 @@ def service(start: Callable[[], EmbeddedStack]) -> Iterator[httpx.Client]:
 
 def client_of(stack: EmbeddedStack) -> httpx.Client:
     return httpx.Client(base_url=stack.base_url, trust_env=False, timeout=60)
-
-
-def ask(client: httpx.Client, method: str, path: str, **options: Any) -> Json:
-    response = client.request(method, path, **options)
-    assert response.is_success, (path, response.status_code, response.text)
-    return response.json()
-
-
-def wait_for(client: httpx.Client, path: str, state: str) -> Json:
-    last_try = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        found = ask(client, "GET", path)
-        if found["state"] == state:
-            return found
-        assert found["state"] in ("queued", "running"), found
-        assert time.monotonic() < last_try, found
-        time.sleep(0.2)
-
-
-def contour(client: httpx.Client, ct_zip: bytes) -> Json:
-    made = ask(
-        client,
-        "POST",
-        "/v1/autocontour",
-        content=ct_zip,
-        headers={"Content-Type": "application/zip"},
-    )
-    return wait_for(client, made["job"]["links"]["self"], "succeeded")
-
-
-def index_cohort(client: httpx.Client, name: str) -> Json:
-    dataset = ask(client, "POST", "/v1/datasets", json={"name": name, "folder": "cohort"})
-    split = {"seed": 0, "proportions": [4, 1, 1]}
-    path = f"/v1/datasets/{dataset['id']}/versions"
-    version = ask(client, "POST", path, json={"split": split})
-    return wait_for(client, f"/v1/dataset-versions/{version['id']}", "succeeded")
-
-
-def start_experiment(client: httpx.Client, version: Json, **question: Any) -> Json:
-    body = {"dataset_version_id": version["id"], "recipe": "paper", "seeds": [0]} | question
-    return ask(client, "POST", "/v1/experiments", json=body)
-
-
-def runs_of(client: httpx.Client, experiment: Json) -> list[Json]:
-    return ask(client, "GET", experiment["links"]["runs"])["items"]
 
 
 def test_a_winner_of_a_grid_contours_the_next_job_and_goes_again(

@@ -1,13 +1,17 @@
 """The service on one pair of database and broker, driven by a test."""
 
 import os
+import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import redis
 import sqlalchemy as sa
 
@@ -30,6 +34,7 @@ SIZE = 32
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
+ANSWER_SECONDS = 30.0
 LEASE_SECONDS = 4.0
 
 SHORT_TIMES = {
@@ -97,11 +102,15 @@ class Deployment:
         return self.pair.broker_url.startswith("filesystem")
 
     def start_worker(
-        self, name: str = "first", queue: QueueName = QueueName.INFERENCE, **variables: str
+        self,
+        name: str = "first",
+        queue: QueueName = QueueName.INFERENCE,
+        app: str = WORKER_APP,
+        **variables: str,
     ) -> Child:
         """A worker that has reported itself, and its network as loaded if it contours."""
         log_path = self.root / f"worker-{name}.log"
-        command = worker_command(WORKER_APP, queue, name)
+        command = worker_command(app, queue, name)
         worker = Child(name, command, self.environment | variables, log_path)
         self.workers.append(worker)
 
@@ -115,6 +124,35 @@ class Deployment:
 
         wait_until(is_ready)
         return worker
+
+    @contextmanager
+    def serve(self, **variables: str) -> Iterator[httpx.Client]:
+        """The API as a process of its own, and a client that speaks with it."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "uvicorn", "--factory", "services.api.main:create_app"]
+        server = Child(
+            "api",
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            self.environment | variables,
+            self.root / "api.log",
+        )
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, trust_env=False, timeout=ANSWER_SECONDS) as client:
+
+            def is_up() -> bool:
+                server.check()
+                try:
+                    return client.get("/health/live").is_success
+                except httpx.TransportError:
+                    return False
+
+            try:
+                wait_until(is_up)
+                yield client
+            finally:
+                server.stop(10)
 
     def close(self) -> None:
         for worker in self.workers:

@@ -1,7 +1,6 @@
 """The API as a real server process, with a real worker behind it."""
 
 import socket
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -10,12 +9,10 @@ import httpx
 import pytest
 
 from services.core.lifecycle import JobState
-from services.embedded.children import Child
 from tests.factories.uploads import BOUNDARY, FORM, encode, make_form, make_slice
 from tests.integration.deployment import SIZE, Deployment, wait_until
 
 MAX_UPLOAD_BYTES = 32 << 20
-ANSWER_SECONDS = 30.0
 
 
 def make_ct(count: int) -> dict[str, bytes]:
@@ -32,31 +29,8 @@ def post(client: httpx.Client, count: int, **headers: str) -> httpx.Response:
 
 @pytest.fixture(scope="module")
 def client(deployment: Deployment) -> Iterator[httpx.Client]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "services.api.main:create_app"]
-    server = Child(
-        "api",
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        deployment.environment | {"CERVICONTOUR_MAX_UPLOAD_BYTES": str(MAX_UPLOAD_BYTES)},
-        deployment.root / "api.log",
-    )
-    address = f"http://127.0.0.1:{port}"
-    with httpx.Client(base_url=address, trust_env=False, timeout=ANSWER_SECONDS) as client:
-
-        def is_up() -> bool:
-            server.check()
-            try:
-                return client.get("/health/live").is_success
-            except httpx.TransportError:
-                return False
-
-        try:
-            wait_until(is_up)
-            yield client
-        finally:
-            server.stop(10)
+    with deployment.serve(CERVICONTOUR_MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES)) as client:
+        yield client
 
 
 def incoming_bytes(deployment: Deployment) -> int:
