@@ -3,7 +3,8 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,20 @@ class PixelElement:
     """False for Float and Double Float Pixel Data."""
 
 
+@contextmanager
+def naming_parse_errors() -> Iterator[None]:
+    """Raise one of PARSE_ERRORS where pydicom raises an OSError of its own.
+
+    It does so for sequences that end too early; a failing disk gives its error a number.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(str(error)) from error
+
+
 def open_dataset(path: Path) -> tuple[ByteStream, Dataset]:
     """Return a stream at the first data element, and the file meta information.
 
@@ -102,7 +117,8 @@ def open_dataset(path: Path) -> tuple[ByteStream, Dataset]:
     """
     stream = path.open("rb")
     try:
-        return _enter_dataset(stream)
+        with naming_parse_errors():
+            return _enter_dataset(stream)
     except PARSE_ERRORS as error:
         stream.close()
         raise MalformedFileError(f"{type(error).__name__}: {error}") from error
@@ -149,13 +165,14 @@ def read_elements(
         MalformedFileError: the bytes are no data set.
     """
     try:
-        return read_dataset(
-            stream,
-            is_implicit_VR=syntax == uid.ImplicitVRLittleEndian,
-            is_little_endian=syntax != uid.ExplicitVRBigEndian,
-            stop_when=_is_pixel_element if until is None else _is_at_least(until),
-            specific_tags=[Tag(keyword) for keyword in keywords],
-        )
+        with naming_parse_errors():
+            return read_dataset(
+                stream,
+                is_implicit_VR=syntax == uid.ImplicitVRLittleEndian,
+                is_little_endian=syntax != uid.ExplicitVRBigEndian,
+                stop_when=_is_pixel_element if until is None else _is_at_least(until),
+                specific_tags=[Tag(keyword) for keyword in keywords],
+            )
     except PARSE_ERRORS as error:
         raise MalformedFileError(f"{type(error).__name__}: {error}") from error
 

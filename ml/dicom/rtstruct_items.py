@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 
 from ml.arrays import PointsMm
-from ml.dicom.encoding import PARSE_ERRORS, raw_value
+from ml.dicom.encoding import PARSE_ERRORS, naming_parse_errors, raw_value
 from ml.dicom.errors import DicomError, DicomErrorCode
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -37,7 +37,8 @@ def open_structure_set(path: Path) -> FileDataset:
         DicomError: RTSTRUCT_INVALID, for anything else.
     """
     try:
-        dataset = dcmread(path)
+        with naming_parse_errors():
+            dataset = dcmread(path)
     except (InvalidDicomError, *PARSE_ERRORS) as error:
         raise invalid_rtstruct(["the file cannot be read as DICOM"]) from error
     if dataset.get("SOPClassUID") != RTSTRUCT_CLASS:
@@ -55,8 +56,13 @@ def invalid_rtstruct(problems: list[str]) -> DicomError:
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """Return the items of a sequence; none where it is absent."""
-    return list(dataset.get(keyword) or ())
+    """Return the items of a sequence; none where it is absent.
+
+    Raises:
+        one of PARSE_ERRORS: bytes that are no sequence.
+    """
+    with naming_parse_errors():
+        return list(dataset.get(keyword) or ())
 
 
 def iterate_contours(dataset: Dataset, numbers: Container[int] | None = None) -> Iterator[Contour]:

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
+from ml.dicom.encoding import PARSE_ERRORS
 from ml.dicom.errors import DicomError, DicomErrorCode
 from ml.dicom.rtstruct_import import read_structure_set_header
+from ml.dicom.rtstruct_items import items
 from ml.dicom.rtstruct_references import StructureSetReferences, read_references
 from ml.dicom.series import index_series, list_source_files
 from tests.factories.ct import CtSpec, make_structure_set_stub, save_dataset, write_ct
@@ -62,6 +67,15 @@ class TestReadReferences:
             read_references(path)
 
         assert caught.value.code is DicomErrorCode.RTSTRUCT_INVALID
+
+    def test_a_sequence_that_ends_in_an_item_is_no_failing_disk(self) -> None:
+        dataset = Dataset()
+        tag = Tag("StructureSetROISequence")
+        start_of_an_item = b"\xfe\xff\x00\xe0\x00"
+        dataset[tag] = RawDataElement(tag, "SQ", 5, start_of_an_item, 0, False, True)
+
+        with pytest.raises(PARSE_ERRORS):
+            items(dataset, "StructureSetROISequence")
 
     @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about values out of form
     def test_bytes_gone_wrong_are_read_or_refused(self, path: Path) -> None:
