@@ -123,8 +123,8 @@ def test_nothing_is_lost_when_the_whole_service_restarts(
             client,
             version,
             kind="training",
-            seeds=[0, 1, 2],
-            settings=TINY | {"training.slices_per_epoch": 600},
+            seeds=[0, 1],
+            settings=TINY | {"training.slices_per_epoch": 300},
             budget={"max_epochs": 3},
         )
         last_try = time.monotonic() + PATIENCE_SECONDS
@@ -136,5 +136,5 @@ def test_nothing_is_lost_when_the_whole_service_restarts(
         done = wait_for(client, experiment["links"]["self"], "finished")
         runs = runs_of(client, experiment)
 
-    assert done["runs"] == {"succeeded": 3}
-    assert [run["epochs"] for run in runs] == [3, 3, 3]
+    assert done["runs"] == {"succeeded": 2}
+    assert [run["epochs"] for run in runs] == [3, 3]
