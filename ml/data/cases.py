@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,8 +70,12 @@ def cache_cases(
     config: PreprocessingConfig,
     folder: Path,
     processes: int = 1,
+    *,
+    on_made: Callable[[int, int], None] | None = None,
 ) -> list[Case]:
     """Return the crops of a dataset's cases in the order asked for; missing ones are made.
+
+    on_made: hears after each how many of the missing ones are made, and may raise to stop.
 
     A cached crop is used again only if the dataset's case still has the sha256 it was made from;
     of the cases themselves nothing is read for that.
@@ -91,8 +95,9 @@ def cache_cases(
         if not _is_current(target, facts[case_id].patient_id, facts[case_id].sha256)
     ]
     make = partial(_cache_one, dataset, config, folder)
-    for _ in map_in_processes(make, missing, processes):
-        pass
+    for made, _ in enumerate(map_in_processes(make, missing, processes), start=1):
+        if on_made is not None:
+            on_made(made, len(missing))
     return [open_case(target) for target in targets]
 
 

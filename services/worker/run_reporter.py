@@ -1,7 +1,6 @@
 """Tells the database how a training goes, and the training whether it is still wanted."""
 
-import math
-
+from ml.evaluation.measures import mean_of_finite
 from ml.training.reporter import EpochReport
 from services.core.database import wait_for_database
 from services.core.lifecycle import JobStage
@@ -47,7 +46,7 @@ class RunReporter:
             training_loss=report.training_loss,
             validation_loss=finite_or_none(report.validation_loss),
             validation_dice={k: finite_or_none(v) for k, v in report.validation_dice.items()},
-            mean_dice=_mean(report.validation_dice),
+            mean_dice=finite_or_none(mean_of_finite(list(report.validation_dice.values()))),
             learning_rate=report.learning_rate,
             seconds=report.seconds,
             is_best=report.is_best,
@@ -65,8 +64,3 @@ class RunReporter:
     def should_stop(self) -> bool:
         """Tell whether the run was cancelled, or taken over by another worker."""
         return not self._lease.is_wanted
-
-
-def _mean(dice: dict[str, float]) -> float | None:
-    values = [value for value in dice.values() if not math.isnan(value)]
-    return sum(values) / len(values) if values else None

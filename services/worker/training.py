@@ -62,7 +62,6 @@ class _Assignment:
     run: PlannedRun
     version_id: UUID
     restart_after: int
-    max_attempts: int
 
 
 def train_run(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
@@ -117,7 +116,6 @@ def _read(worker: WorkerContext, claim: Claim) -> _Assignment:
         run=PlannedRun(label=run.label, config=RunConfig.from_dict(run.config)),
         version_id=experiment.dataset_version_id,
         restart_after=run.restart_after,
-        max_attempts=worker.max_attempts,
     )
 
 
@@ -128,10 +126,11 @@ def _split_of(dataset: Dataset) -> Split:
 
 
 def _make_crops(config: RunConfig, data: RunData, lease: Lease) -> None:
+    def report(made: int, missing: int) -> None:
+        lease.report(JobStage.READING, TRAINING_SHARE[0] * made / missing)
+
     case_ids = (*data.training, *data.validation)
-    for number, case_id in enumerate(case_ids):
-        lease.report(JobStage.READING, TRAINING_SHARE[0] * number / len(case_ids))
-        cache_cases(data.dataset, [case_id], config.preprocessing, data.crops, 1)
+    cache_cases(data.dataset, case_ids, config.preprocessing, data.crops, on_made=report)
 
 
 def _train(
@@ -161,12 +160,12 @@ def _score(
     predictor = Predictor(
         load_checkpoint(checkpoint), device=options.device, thread_count=options.thread_count
     )
+    predict, label = predict_labels(predictor), RunLabel(part=part)
     rows: list[CaseScore] = []
     for number, case_id in enumerate(case_ids):
         done = number / len(case_ids)
         lease.report(JobStage.SCORING, TRAINING_SHARE[1] + done * (1 - TRAINING_SHARE[1]))
-        label = RunLabel(part=part)
-        rows += evaluate_dataset(predict_labels(predictor), dataset, [case_id], label)
+        rows += evaluate_dataset(predict, dataset, [case_id], label)
     lease.check()
     return rows
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import median
 from typing import Any
 
@@ -118,11 +117,6 @@ def seconds_per_epoch(
         if _shape(other) == _shape(own) and _slices(other, other_facts)
     ]
     return median(costs) * _slices(own, facts) if costs else None
-
-
-def labels_of(plan: Sequence[PlannedRun]) -> list[str]:
-    """Return what the plan compares, in order."""
-    return [label for label, _ in groupby(plan, key=lambda run: run.label)]
 
 
 def _plan(question: ExperimentQuestion, base: RunConfig) -> list[PlannedRun]:

@@ -124,3 +124,22 @@ class TestCacheCases:
     def test_a_case_the_dataset_lacks_is_named(self, dataset, tmp_path):
         with pytest.raises(DatasetError, match="no case c7"):
             cache_cases(dataset, ["c0", "c7"], CONFIG, tmp_path)
+
+    def test_only_crops_that_were_missing_are_heard_of(self, dataset, tmp_path):
+        heard = []
+        cache_cases(dataset, ["c0"], CONFIG, tmp_path)
+
+        for case_ids in (["c0", "c1"], ["c0", "c1"]):
+            cache_cases(dataset, case_ids, CONFIG, tmp_path, on_made=lambda *n: heard.append(n))
+
+        assert heard == [(1, 1)]
+
+    def test_who_hears_of_a_crop_may_stop_before_the_next(self, dataset, tmp_path):
+        def stop(made, missing):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            cache_cases(dataset, ["c0", "c1"], CONFIG, tmp_path, on_made=stop)
+
+        made = tmp_path / crop_hash(CONFIG)
+        assert [path.name for path in made.iterdir()] == ["c0"]
