@@ -6,6 +6,7 @@ contours of a slice and readers that take their exclusive or see the same mask.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +26,10 @@ pixels meets ties and gains or loses a ring of pixels; 0.51 costs 0.01 pixel and
 MAX_RING_POINTS = 1985
 """Contour Data must stay below 65,535 bytes: longer values lose their VR in any explicit VR
 copy. A point of three coordinates below 100 m, three decimals and separators takes 33 bytes."""
+
+BLOCK_CROSSINGS = 2**20
+"""Crossings of edges and rows that are worked out at once, in some 100 MB: an edge of two points
+may cross every row, so all of a hostile file's would take a thousand times its size."""
 
 _STRAIGHT = 1e-9
 """Cross product, or step, that rounding makes of nothing; real ones are 0.01 or more."""
@@ -55,29 +60,66 @@ def mask_to_rings(mask: MaskSlice) -> list[PixelPoints]:
     return rings
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Edges:
+    """The edges of closed rings, and the rows of pixel centres that each crosses."""
+
+    start: PixelPoints
+    end: PixelPoints
+    first: Indices
+    """The first row."""
+    counts: Indices
+    """How many rows."""
+
+
 def rings_to_mask(rings: Sequence[PixelPoints], shape: tuple[int, int]) -> MaskSlice:
     """Return the pixels whose centres lie inside the rings by the even-odd rule.
 
     Exact: every edge crosses a row of pixel centres at one place or not at all; a centre on
     the outline is inside where it enters from the left or from above.
     """
-    rows, columns = shape
+    return fill(find_edges(rings, shape[0]), shape)
+
+
+def find_edges(rings: Sequence[PixelPoints], rows: int) -> Edges:
+    """Return the edges of the rings that enclose something."""
     starts = [np.asarray(ring, np.float64) for ring in rings if len(ring) >= 3]
-    if not starts:
-        return np.zeros(shape, np.bool_)
-    start = np.concatenate(starts)
-    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in starts])
+    start = np.concatenate([np.empty((0, 2)), *starts])
+    end = np.concatenate([np.empty((0, 2)), *(np.roll(ring, -1, axis=0) for ring in starts)])
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
     first = np.clip(np.ceil(low), 0, rows).astype(np.intp)
     counts = np.clip(np.ceil(high), 0, rows).astype(np.intp) - first
-    edge = np.repeat(np.arange(len(start)), counts)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
-    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
-    crossing = x0 + (row - y0) * ((x1 - x0) / (y1 - y0))
-    column = np.clip(np.ceil(crossing), 0, columns).astype(np.intp)
-    hits = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
+    return Edges(start=start, end=end, first=first, counts=counts)
+
+
+def fill(edges: Edges, shape: tuple[int, int], block: int = BLOCK_CROSSINGS) -> MaskSlice:
+    """Return the pixels of rings_to_mask, working out about a block of crossings at once."""
+    rows, columns = shape
+    until = np.cumsum(edges.counts)
+    total = int(until[-1]) if len(until) else 0
+    if not total:
+        return np.zeros(shape, np.bool_)
+    cuts = np.searchsorted(until, np.arange(block, total, block)) + 1
+    first, *others = (slice(*ends) for ends in pairwise([0, *cuts.tolist(), len(until)]))
+    size = rows * (columns + 1)
+    hits = np.bincount(_crossings(edges, first, columns), minlength=size)
+    for other in others:
+        hits += np.bincount(_crossings(edges, other, columns), minlength=size)
     parity = np.bitwise_and(np.cumsum(hits.reshape(rows, columns + 1), axis=1), 1)
     return parity[:, :columns].astype(np.bool_)
+
+
+def _crossings(edges: Edges, block: slice, columns: int) -> Indices:
+    """Return where the edges cross rows: the index of the next pixel, of a column more a row."""
+    counts, start, end = edges.counts[block], edges.start[block], edges.end[block]
+    edge = np.repeat(np.arange(len(counts)), counts)
+    nth = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
+    row = nth + edges.first[block][edge]
+    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+    # Multiplied first: a slope would overflow where an edge rises by next to nothing.
+    crossing = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
+    column = np.clip(np.ceil(crossing), 0, columns).astype(np.intp)
+    return row * (columns + 1) + column
 
 
 def _outlines(box: MaskSlice) -> Iterator[tuple[PixelPoints, Indices]]:

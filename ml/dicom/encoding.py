@@ -1,5 +1,6 @@
 """How a DICOM file is encoded: its transfer syntax, its data set, and where its pixels lie."""
 
+import functools
 import io
 import struct
 import zlib
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import uid
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
@@ -41,14 +44,21 @@ LOSSY_SYNTAXES = frozenset(
 )
 """PS3.6 A.4, near-lossless JPEG-LS (.81) included. Video (MPEG, HEVC) is merely unsupported."""
 
+IMPLEMENTATION_CLASS_UID = uid.UID("2.25.257741083386104316087174530413471823217")
+IMPLEMENTATION_VERSION = "CERVICONTOUR"
+"""Of the file meta information that this program writes."""
+
 MAX_INFLATED_BYTES = 96 * 2**20
 """A deflated data set may grow to this: 4096 x 4096 pixels and generous headers."""
 MAX_FRAGMENTS = 4096
 """A single frame comes in one fragment; encoders that stream write a few dozen."""
 
+NUMBER_CHARACTERS = b"0123456789+-.eE\\ \0\t\n\v\f\r"
+"""Of decimal and integer strings; white space means nothing, and some writers end lines."""
+
 PIXEL_DATA = 0x7FE00010
 _PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
-_UNDEFINED_LENGTH = 0xFFFFFFFF
+UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM = 0xFFFEE000
 _SEQUENCE_END = 0xFFFEE0DD
 _LONG_FORMS = (b"OB", b"OW", b"UN", b"OF", b"OD")
@@ -58,6 +68,7 @@ _END_MARKER_REACH = 10
 
 PARSE_ERRORS = (
     AttributeError,
+    BytesLengthException,
     EOFError,
     LookupError,
     MemoryError,
@@ -69,12 +80,16 @@ PARSE_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What pydicom's reader was seen to raise on damaged or hostile bytes (its own errors derive
-from these). A failing disk raises OSError, which is not the sender's fault and passes."""
+"""What pydicom's reader was seen to raise on damaged or hostile bytes; all but one of its own
+errors derive from the others. A failing disk raises OSError, which is not the sender's fault and
+passes."""
 
 
 ByteStream = io.BufferedReader | io.BytesIO
 """A file, or an inflated data set."""
+
+StopWhen = Callable[[BaseTag, str | None, int], bool]
+"""What pydicom's reader asks before every element: tag, kind, length."""
 
 
 class MalformedFileError(Exception):
@@ -139,7 +154,7 @@ def _enter_dataset(stream: ByteStream) -> tuple[ByteStream, Dataset]:
             )
             return stream, meta
     meta = read_dataset(
-        stream, is_implicit_VR=False, is_little_endian=True, stop_when=_is_past_meta
+        stream, is_implicit_VR=False, is_little_endian=True, stop_when=once_each(_is_past_meta)
     )
     syntax = raw_text(meta, "TransferSyntaxUID")
     if len(syntax) != 1:
@@ -150,6 +165,8 @@ def _enter_dataset(stream: ByteStream) -> tuple[ByteStream, Dataset]:
     inflated = inflater.decompress(stream.read(), MAX_INFLATED_BYTES)
     if inflater.unconsumed_tail:
         raise MalformedFileError(f"inflates to more than {MAX_INFLATED_BYTES} bytes")
+    if not inflater.eof:
+        raise MalformedFileError("the deflated data set has no end")
     stream.close()
     return io.BytesIO(inflated), meta
 
@@ -166,15 +183,24 @@ def read_elements(
     """
     try:
         with naming_parse_errors():
-            return read_dataset(
+            dataset = read_dataset(
                 stream,
                 is_implicit_VR=syntax == uid.ImplicitVRLittleEndian,
                 is_little_endian=syntax != uid.ExplicitVRBigEndian,
-                stop_when=_is_pixel_element if until is None else _is_at_least(until),
-                specific_tags=[Tag(keyword) for keyword in keywords],
+                stop_when=once_each(_is_pixel_element if until is None else _is_at_least(until)),
+                specific_tags=[_tag(keyword) for keyword in keywords],
             )
     except PARSE_ERRORS as error:
         raise MalformedFileError(f"{type(error).__name__}: {error}") from error
+    if is_cut(dataset):  # half a UID is another one: the file might be taken for no image
+        raise MalformedFileError("the file ends within an element")
+    return dataset
+
+
+@functools.cache
+def _tag(keyword: str) -> BaseTag:
+    # Kept: looking up all that a header needs took longer than reading it.
+    return Tag(keyword)
 
 
 def find_pixel_element(stream: ByteStream, syntax: str) -> PixelElement | None:
@@ -189,7 +215,7 @@ def find_pixel_element(stream: ByteStream, syntax: str) -> PixelElement | None:
         (length,) = struct.unpack(order + "I", stream.read(4))
     return PixelElement(
         offset=stream.tell(),
-        length=None if length == _UNDEFINED_LENGTH else length,
+        length=None if length == UNDEFINED_LENGTH else length,
         is_integer=(group << 16 | element) == PIXEL_DATA,
     )
 
@@ -212,6 +238,38 @@ def measure_pixels(
         return None
 
 
+def once_each(stop: StopWhen) -> StopWhen:
+    """Return a callback that refuses repeated elements, of which pydicom keeps the last alone.
+
+    It raises ValueError. Elements within the items of sequences never get here.
+    """
+    seen: set[int] = set()
+
+    def check(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if stop(tag, vr, length):
+            return True
+        if tag in seen:
+            raise ValueError("an element is repeated")
+        if seen or length:  # where kinds are in doubt, the first is shown beforehand, as if empty
+            seen.add(tag)
+        return False
+
+    return check
+
+
+def is_cut(dataset: Dataset) -> bool:
+    """Tell whether a file ends within one of the data set's elements that are not yet converted.
+
+    pydicom takes what is there; what has no declared length it refuses where its end is missing.
+    """
+    return any(
+        isinstance(element, RawDataElement)
+        and element.length != UNDEFINED_LENGTH
+        and len(element.value or b"") < element.length
+        for element in dataset.values()
+    )
+
+
 def raw_text(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Return the values of a text element as they stand in the file, outer blanks removed.
 
@@ -230,9 +288,11 @@ def raw_value(dataset: Dataset, keyword: str) -> bytes:
     Raises:
         ValueError: the element holds a sequence.
     """
-    if keyword not in dataset:
+    tag = _tag(keyword)
+    if tag not in dataset:
         return b""
-    value = dataset.get_item(keyword).value
+    # pydicom takes an element without bytes for one to be read later, and would convert it.
+    value = dataset.get_item(tag, keep_deferred=True).value
     if value is None:
         return b""
     if isinstance(value, str):  # elements this program made itself
@@ -271,7 +331,7 @@ def _is_pixel_element(tag: BaseTag, vr: str | None, length: int) -> bool:  # noq
     return tag in _PIXEL_TAGS
 
 
-def _is_at_least(first: int) -> Callable[[BaseTag, str | None, int], bool]:
+def _is_at_least(first: int) -> StopWhen:
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001  # pydicom's callback
         return tag >= first
 

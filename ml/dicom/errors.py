@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 
 class DicomErrorCode(StrEnum):
@@ -34,6 +35,7 @@ class DicomErrorCode(StrEnum):
     DUPLICATE_SLICES = "duplicate_slices"
     MISSING_SLICES = "missing_slices"
     IRREGULAR_SPACING = "irregular_spacing"
+    BURNED_IN_ANNOTATION = "burned_in_annotation"
     RTSTRUCT_INVALID = "rtstruct_invalid"
 
 
@@ -63,3 +65,11 @@ class DicomError(Exception):
         self.sop_instance_uids = tuple(sop_instance_uids)
         self.file_names = tuple(file_names)
         self.facts = dict(facts or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: of pickle
+        """Pickle the state: errors cross from one process to another."""
+        return _rebuild, (self.args,), self.__dict__
+
+
+def _rebuild(args: tuple[object, ...]) -> DicomError:
+    return DicomError.__new__(DicomError, *args)

@@ -10,6 +10,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from ml.dicom.encoding import (
+    NUMBER_CHARACTERS,
     MalformedFileError,
     find_pixel_element,
     measure_pixels,
@@ -207,7 +208,7 @@ class _Values:
         """Return exactly that many finite numbers; None where there are none."""
         words = self.words(keyword)
         try:
-            values = tuple(float(word) for word in words)
+            values = tuple(map(_number, words))
         except ValueError:
             values = (math.nan,)
         if words and (len(values) != count or not all(map(math.isfinite, values))):
@@ -247,8 +248,17 @@ class _Values:
         return number
 
 
+def _number(word: str) -> float:
+    if word.encode().translate(None, NUMBER_CHARACTERS):  # Python takes 1_0 for a number
+        raise ValueError("there is no number where one belongs")
+    return float(word)
+
+
 def _is_directory(meta: Dataset) -> bool:
-    sop_class = raw_value(meta, "MediaStorageSOPClassUID").rstrip(b" \0")
+    try:
+        sop_class = raw_value(meta, "MediaStorageSOPClassUID").rstrip(b" \0")
+    except ValueError as error:
+        raise MalformedFileError(str(error)) from error
     return sop_class == uid.MediaStorageDirectoryStorage.encode()
 
 

@@ -5,12 +5,12 @@ Written from PS3.3 A.19 and C.8.8, not from what writes the files, and reads the
 
 from collections import Counter
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 
-from ml.dicom.encoding import PARSE_ERRORS
 from ml.dicom.rtstruct_items import (
     RTSTRUCT_CLASS,
     Contour,
@@ -18,6 +18,7 @@ from ml.dicom.rtstruct_items import (
     items,
     iterate_contours,
     open_structure_set,
+    refusing_damage,
 )
 from ml.dicom.series import SeriesIndex
 
@@ -59,22 +60,20 @@ _TYPE_2 = (
 )
 
 
-def check_rtstruct(path: Path, series: SeriesIndex) -> None:
+def check_rtstruct(path: Path | BytesIO, series: SeriesIndex) -> None:
     """Raise unless the file is a valid, unapproved structure set of exactly this series.
 
     Raises:
         DicomError: RTSTRUCT_INVALID, with the problems found.
     """
     dataset = open_structure_set(path)
-    try:
+    with refusing_damage():
         problems = [
             *_header_problems(dataset, series),
             *_reference_problems(dataset, series),
             *_region_problems(dataset, series),
             *_contours_problems(dataset, series),
         ]
-    except PARSE_ERRORS as error:
-        raise invalid_rtstruct([f"damaged content: {type(error).__name__}"]) from error
     if problems:
         raise invalid_rtstruct(problems)
 

@@ -7,13 +7,18 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from ml.dicom.encoding import (
-    PARSE_ERRORS,
     MalformedFileError,
     open_dataset,
     raw_text,
     read_elements,
 )
-from ml.dicom.rtstruct_items import RTSTRUCT_CLASS, invalid_rtstruct, items
+from ml.dicom.rtstruct_items import (
+    RTSTRUCT_CLASS,
+    invalid_rtstruct,
+    items,
+    plain_text,
+    refusing_damage,
+)
 
 _KEYWORDS = (
     "SOPClassUID",
@@ -47,10 +52,8 @@ def read_references(path: Path) -> StructureSetReferences:
             dataset = read_elements(stream, syntax, _KEYWORDS, until=_CONTOURS)
     except MalformedFileError as error:
         raise invalid_rtstruct(["the file cannot be read as DICOM"]) from error
-    try:
+    with refusing_damage():
         return _references(dataset)
-    except PARSE_ERRORS as error:
-        raise invalid_rtstruct([f"damaged content: {type(error).__name__}"]) from error
 
 
 def referenced_series(dataset: Dataset) -> tuple[str, ...]:
@@ -58,15 +61,15 @@ def referenced_series(dataset: Dataset) -> tuple[str, ...]:
     frames = items(dataset, "ReferencedFrameOfReferenceSequence")
     studies = [study for frame in frames for study in items(frame, "RTReferencedStudySequence")]
     series = [s for study in studies for s in items(study, "RTReferencedSeriesSequence")]
-    return tuple(sorted({str(s.get("SeriesInstanceUID", "")) for s in series}))
+    return tuple(sorted({plain_text(s, "SeriesInstanceUID") for s in series}))
 
 
 def referenced_frames(dataset: Dataset) -> tuple[str, ...]:
     """Return the UIDs of the frames of reference that a structure set or its regions name."""
     frames = items(dataset, "ReferencedFrameOfReferenceSequence")
     regions = items(dataset, "StructureSetROISequence")
-    named = {str(frame.get("FrameOfReferenceUID", "")) for frame in frames}
-    named |= {str(region.get("ReferencedFrameOfReferenceUID", "")) for region in regions}
+    named = {plain_text(frame, "FrameOfReferenceUID") for frame in frames}
+    named |= {plain_text(region, "ReferencedFrameOfReferenceUID") for region in regions}
     return tuple(sorted(named - {""}))
 
 

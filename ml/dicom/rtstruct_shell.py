@@ -9,28 +9,19 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.multival import MultiValue
 from pydicom.uid import UID
 from rt_utils import ds_helper
 from rt_utils.rtstruct import RTStruct
 
-from ml.dicom.encoding import (
-    PARSE_ERRORS,
-    MalformedFileError,
-    open_dataset,
-    raw_text,
-    raw_value,
-    read_elements,
-)
-from ml.dicom.errors import DicomError, DicomErrorCode
-from ml.dicom.series import Instance, SeriesIndex
+from ml.dicom.encoding import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from ml.dicom.identity import IDENTITY_TYPE_2, read_identity
+from ml.dicom.series import SeriesIndex
 from ml.structures import Structure
 
 MANUFACTURER = "CerviContour"
@@ -40,33 +31,6 @@ STRUCTURE_SET_DESCRIPTION = (
     "Automatic contours. Unapproved: not for clinical use without review and correction by a "
     "qualified clinician."
 )
-IMPLEMENTATION_CLASS_UID = UID("2.25.257741083386104316087174530413471823217")
-IMPLEMENTATION_VERSION = "CERVICONTOUR"
-
-_COPIED_TYPE_2 = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "PositionReferenceIndicator",
-)
-"""Present in every structure set, empty where the CT has nothing."""
-_COPIED_TYPE_3 = (
-    "IssuerOfPatientID",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "StudyDescription",
-)
-"""Copied where the CT has a value."""
-_COPIED = (*_COPIED_TYPE_2, *_COPIED_TYPE_3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,59 +115,20 @@ def _copy_identity(dataset: Dataset, series: SeriesIndex, *, is_ascii: bool) -> 
     values, and decoding what a scanner encoded wrongly would change them.
     """
     first = series.instances[0]
-    try:
-        source = _read_identity(first)
-        character_sets = raw_text(source, "SpecificCharacterSet")
-        values = {keyword: raw_value(source, keyword) for keyword in _COPIED}
-        if not is_ascii:
-            character_sets, values = ("ISO_IR 192",), _to_utf8(source)
-    except (MalformedFileError, UserWarning, *PARSE_ERRORS) as error:
-        raise DicomError(
-            DicomErrorCode.INVALID_VALUE,
-            "patient or study attributes cannot be read",
-            sop_instance_uids=[first.sop_instance_uid],
-            file_names=[first.name],
-        ) from error
+    identity = read_identity(first)
+    if not is_ascii:
+        identity = identity.in_utf8(first)
     del dataset.SpecificCharacterSet  # rt-utils assumes Latin 1
-    if character_sets:
+    if identity.character_sets:
         dataset["SpecificCharacterSet"] = DataElement(  # as it stands, misspelt or not
-            "SpecificCharacterSet", "CS", list(character_sets), already_converted=True
+            "SpecificCharacterSet", "CS", list(identity.character_sets), already_converted=True
         )
-    for keyword, value in values.items():
-        if value or keyword in _COPIED_TYPE_2:
+    for keyword, value in identity.values.items():
+        if value or keyword in IDENTITY_TYPE_2:
             # No VR is written in implicit VR; as OB, pydicom leaves the bytes alone.
             dataset[keyword] = DataElement(keyword, "OB", value)
         elif keyword in dataset:
             delattr(dataset, keyword)
-
-
-def _read_identity(instance: Instance) -> Dataset:
-    stream, meta = open_dataset(instance.path)
-    with closing(stream):
-        syntax = raw_text(meta, "TransferSyntaxUID")[0]
-        source = read_elements(stream, syntax, ("SOPInstanceUID", "SpecificCharacterSet", *_COPIED))
-    if raw_text(source, "SOPInstanceUID") != (instance.sop_instance_uid,):
-        raise MalformedFileError("the file was changed since the series was indexed")
-    return source
-
-
-def _to_utf8(source: Dataset) -> dict[str, bytes]:
-    """Return the values as UTF-8.
-
-    Raises:
-        UserWarning: bytes that do not belong to the declared character set.
-        one of PARSE_ERRORS: an unknown character set.
-    """
-    values: dict[str, bytes] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pydicom warns where it puts replacement characters
-        for keyword in _COPIED:
-            found = source.get(keyword)
-            if isinstance(found, bytes):
-                raise ValueError(f"{keyword} is no text")  # noqa: TRY004  # bad data, not a bug
-            words = found if isinstance(found, MultiValue) else [found or ""]
-            values[keyword] = "\\".join(map(str, words)).encode()
-    return values
 
 
 def _stand_ins(series: SeriesIndex) -> list[Dataset]:

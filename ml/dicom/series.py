@@ -30,6 +30,7 @@ __all__ = [
     "index_series",
     "list_source_files",
     "read_volume",
+    "reread_header",
 ]
 
 
@@ -104,10 +105,31 @@ def read_volume(index: SeriesIndex, on_progress: Callable[[float], None] | None 
     """
     hu = np.empty(index.geometry.shape, np.int16)
     for number, instance in enumerate(index.instances):
-        hu[number] = read_hu(_reread(index, instance))
+        hu[number] = read_hu(reread_header(index, instance))
         if on_progress is not None:
             on_progress((number + 1) / len(index.instances))
     return Volume(hu=hu, geometry=index.geometry)
+
+
+def reread_header(index: SeriesIndex, instance: Instance) -> ImageHeader:
+    """Return the header as it is now: files may have changed since the series was indexed.
+
+    Raises:
+        DicomError: PIXELS_TRUNCATED, or the rule that the image breaks now.
+    """
+    try:
+        header = read_header(SourceFile(path=instance.path, name=instance.name))
+    except MalformedFileError as error:
+        raise _changed(instance) from error
+    geometry = index.geometry
+    if (
+        isinstance(header, SkipReason)
+        or header.sop_instance_uid != instance.sop_instance_uid
+        or (header.rows, header.columns) != (geometry.rows, geometry.columns)
+    ):
+        raise _changed(instance)
+    check_images([header])
+    return header
 
 
 def _read_headers(
@@ -139,23 +161,6 @@ def _nothing_to_index(skipped: Sequence[SkippedFile]) -> DicomError:
             DicomErrorCode.NO_IMAGES, "there is no image among the files", file_names=names
         )
     return DicomError(DicomErrorCode.NOT_DICOM, "none of the files is DICOM", file_names=names)
-
-
-def _reread(index: SeriesIndex, instance: Instance) -> ImageHeader:
-    """Return the header as it is now: files may have changed since the series was indexed."""
-    try:
-        header = read_header(SourceFile(path=instance.path, name=instance.name))
-    except MalformedFileError as error:
-        raise _changed(instance) from error
-    geometry = index.geometry
-    if (
-        isinstance(header, SkipReason)
-        or header.sop_instance_uid != instance.sop_instance_uid
-        or (header.rows, header.columns) != (geometry.rows, geometry.columns)
-    ):
-        raise _changed(instance)
-    check_images([header])
-    return header
 
 
 def _changed(instance: Instance) -> DicomError:

@@ -55,6 +55,15 @@ def hard_masks(geometry: VolumeGeometry) -> dict[str, np.ndarray]:
     return {name: np.broadcast_to(m, geometry.shape).copy() for name, m in sorted(masks.items())}
 
 
+def box_masks(geometry: VolumeGeometry) -> dict[str, np.ndarray]:
+    """Two boxes that fit into any image of 16 by 16 pixels."""
+    boxes = {"left": np.s_[1:4, 3:9, 2:7], "right": np.s_[0:3, 5:14, 8:15]}
+    masks = {name: np.zeros(geometry.shape, np.bool_) for name in boxes}
+    for name, box in boxes.items():
+        masks[name][box] = True
+    return masks
+
+
 def write_masks(
     path: Path, series: SeriesIndex, masks: dict[str, np.ndarray]
 ) -> Iterator[Structure]:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,8 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.draw import polygon2mask
 
-from ml.dicom.contours import MAX_RING_POINTS, mask_to_rings, rings_to_mask
+from ml.dicom.contours import MAX_RING_POINTS, fill, find_edges, mask_to_rings, rings_to_mask
 
+RINGS = st.lists(
+    hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(0, 9), st.just(2)),
+        elements=st.integers(-8, 40).map(lambda quarters: quarters / 4)
+        | st.floats(-3, 11).map(lambda value: round(value, 6)),
+    ),
+    max_size=4,
+)
 MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14))
 
 
@@ -128,3 +139,27 @@ class TestRingsToMask:
         one, other = rings_to_mask([left], (3, 6)), rings_to_mask([right], (3, 6))
         assert not (one & other).any()
         assert (one | other)[0, :4].all()
+
+    @given(RINGS, st.integers(1, 60))
+    def test_the_size_of_blocks_does_not_matter(self, rings, block):
+        edges = find_edges(rings, 8)
+        whole = fill(edges, (8, 9), int(edges.counts.sum()) + 1)
+        np.testing.assert_array_equal(fill(edges, (8, 9), block), whole)
+
+    def test_an_edge_may_rise_by_next_to_nothing(self):
+        least = np.nextafter(0, 1)
+        square = np.array([[0.5, 0.0], [3.5, least], [3.5, 2.5], [0.5, 2.5]])
+        mask = rings_to_mask([square], (4, 5))
+        assert mask[1:3, 1:4].all()
+        assert mask.sum() - mask[0].sum() == 6
+
+    def test_edges_across_the_whole_image_take_bounded_memory(self):
+        zigzag = np.full((2**13, 2), 5.0)
+        zigzag[::2, 0], zigzag[1::2, 1] = 6, 511
+        tracemalloc.start()
+        try:
+            rings_to_mask([zigzag], (512, 512))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 150 * 2**20  # all at once they took 300 MiB

@@ -4,6 +4,7 @@ import random
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
@@ -12,8 +13,10 @@ from pydicom.sequence import Sequence
 from ml.dicom.codestream import find_codestream_size
 from ml.dicom.encoding import MAX_FRAGMENTS
 from ml.dicom.errors import DicomError, DicomErrorCode
+from ml.dicom.rtstruct_import import draw_regions
 from ml.dicom.series import index_series, list_source_files, read_volume
 from tests.factories import ct, ct_defects
+from tests.factories.structures import write_masks
 
 EXPLICIT = uid.ExplicitVRLittleEndian
 
@@ -175,6 +178,51 @@ class TestFragments:
         assert refusal_of(tmp_path).code is DicomErrorCode.PIXELS_TRUNCATED
 
 
+class TestRepetitions:
+    """Of two elements with one tag nobody knows which is meant."""
+
+    @pytest.mark.parametrize("syntax", [EXPLICIT, uid.ImplicitVRLittleEndian])
+    def test_a_second_position_is_refused(self, tmp_path, syntax):
+        path = ct.write_ct(tmp_path, ct.CtSpec(transfer_syntax_uid=syntax))[2]
+        start, end = (path.read_bytes().index(tag) for tag in (b"\x20\0\x32\0", b"\x20\0\x37\0"))
+        data = path.read_bytes()
+        path.write_bytes(data[:end] + data[start:end] + data[end:])
+        error = refusal_of(tmp_path)
+        assert error.code is DicomErrorCode.NOT_DICOM
+        assert error.file_names == (path.name,)
+
+    def test_a_second_transfer_syntax_is_refused(self, tmp_path):
+        path = ct.write_ct(tmp_path)[2]
+        data = path.read_bytes()
+        start, end = data.index(b"\2\0\x10\0UI"), data.index(b"\2\0\x12\0UI")
+        path.write_bytes(data[:end] + data[start:end] + data[end:])
+        assert refusal_of(tmp_path).code is DicomErrorCode.NOT_DICOM
+
+    @pytest.mark.filterwarnings("ignore:Expected explicit VR:UserWarning")  # rightly
+    def test_a_first_element_that_is_looked_at_twice_is_no_repetition(self, tmp_path):
+        paths = ct.write_ct(tmp_path, ct.CtSpec(transfer_syntax_uid=uid.ImplicitVRLittleEndian))
+        whole = read_volume(index_series(list_source_files(tmp_path)))
+        for path in paths:  # the meta information says explicit, and the data set is implicit
+            said = b"UI\x12\0" + b"1.2.840.10008.1.2\0"
+            data = path.read_bytes()
+            assert said in data
+            path.write_bytes(data.replace(said, b"UI\x14\0" + b"1.2.840.10008.1.2.1\0"))
+        seen = read_volume(index_series(list_source_files(tmp_path)))
+        np.testing.assert_array_equal(seen.hu, whole.hu)
+
+    def test_a_second_contour_sequence_is_refused(self, tmp_path):
+        ct.write_ct(tmp_path / "ct")
+        series = index_series(list_source_files(tmp_path / "ct"))
+        path = tmp_path / "rs.dcm"
+        write_masks(path, series, {"a": np.ones(series.geometry.shape, np.bool_)})
+        data = path.read_bytes()
+        start, end = data.index(b"\x06\x30\x39\0"), data.rindex(b"\x06\x30\x80\0")
+        path.write_bytes(data[:end] + data[start:end] + data[end:])
+        with pytest.raises(DicomError) as caught:
+            draw_regions(path, [1], series)
+        assert caught.value.code is DicomErrorCode.RTSTRUCT_INVALID
+
+
 class TestCodestreamSize:
     @pytest.mark.parametrize(
         "fragment",
@@ -207,3 +255,56 @@ class TestMetaInformation:
         del ds.SOPClassUID
         ds.save_as(path)
         assert refusal_of(tmp_path).code is DicomErrorCode.NOT_DICOM
+
+    def test_a_sequence_as_its_class_makes_it_no_dicom(self, tmp_path):
+        path = ct.write_ct(tmp_path)[2]
+        data = path.read_bytes()
+        at = data.index(b"\2\0\2\0UI")
+        end = data.index(b"\2\0\3\0UI")
+        empty = struct.pack("<HH2sHIHHI", 2, 2, b"SQ", 0, 0xFFFFFFFF, 0xFFFE, 0xE0DD, 0)
+        path.write_bytes(data[:at] + empty + data[end:])
+        assert refusal_of(tmp_path).code is DicomErrorCode.NOT_DICOM
+
+
+class TestValues:
+    def test_a_kind_that_does_not_exist_without_bytes_is_an_absent_value(self, tmp_path):
+        path = ct.write_ct(tmp_path)[2]
+        data = path.read_bytes()
+        whole = b"\x28\0\4\0CS\x0c\0MONOCHROME2 "
+        assert whole in data
+        path.write_bytes(data.replace(whole, b"\x28\0\4\0C\0\0\0"))
+        error = refusal_of(tmp_path)
+        assert error.code is DicomErrorCode.PIXEL_FORMAT_UNSUPPORTED
+        assert error.file_names == (path.name,)
+
+    @pytest.mark.parametrize("word", [b"1_0", b"nan", b"inf", b"1 0", b"0x1"])
+    def test_what_python_takes_for_a_number_is_none_in_dicom(self, tmp_path, word):
+        path = ct.write_ct(tmp_path)[2]
+        data = path.read_bytes()
+        start = data.index(b"\x20\0\x32\0DS") + 8  # ImagePositionPatient
+        length = int.from_bytes(data[start - 2 : start], "little")
+        position = data[start : start + length].split(b"\\")
+        bad = b"\\".join([word, *position[1:2], b"1"]).ljust(length)
+        assert len(bad) == length
+        path.write_bytes(data[:start] + bad + data[start + length :])
+        error = refusal_of(tmp_path)
+        assert error.code is DicomErrorCode.INVALID_VALUE
+        assert error.file_names == (path.name,)
+
+    def test_a_number_of_too_few_bytes_damages_a_structure_set(self, tmp_path):
+        ct.write_ct(tmp_path / "ct")
+        series = index_series(list_source_files(tmp_path / "ct"))
+        mask = np.zeros(series.geometry.shape, np.bool_)
+        mask[1, 5:9, 5:9] = True
+        path = tmp_path / "rs.dcm"
+        list(write_masks(path, series, {"a": mask}))
+        structures = dcmread(path)
+        structures.file_meta.TransferSyntaxUID = EXPLICIT
+        structures.save_as(path, enforce_file_format=True, implicit_vr=False, little_endian=True)
+        data = path.read_bytes()
+        number = b"\x06\x30\x46\0IS\2\0"
+        assert number in data
+        path.write_bytes(data.replace(number, b"\x06\x30\x46\0FL\2\0"))
+        with pytest.raises(DicomError) as caught:
+            draw_regions(path, [1], series)
+        assert caught.value.code is DicomErrorCode.RTSTRUCT_INVALID

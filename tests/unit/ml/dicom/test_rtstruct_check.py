@@ -176,14 +176,17 @@ class TestCheckRtstruct:
         with pytest.raises(DicomError, match="longer than DICOM allows"):
             check_rtstruct(path, series)
 
-    def test_finds_values_that_are_no_numbers(self, path, series):
+    @pytest.mark.parametrize(
+        ("value", "problem"), [("nan", "damaged content"), ("1e999", "encloses nothing")]
+    )
+    def test_finds_values_that_are_no_numbers(self, path, series, value, problem):
         ds = dcmread(path)
         item = first_contour(ds)
-        text = "\\".join(["nan", *map(str, item.ContourData[1:])])
+        text = "\\".join([value, *map(str, item.ContourData[1:])])
         item["ContourData"].VR = "UT"
         item["ContourData"].value = text
         ds.save_as(path)
-        with pytest.raises(DicomError, match="encloses nothing"):
+        with pytest.raises(DicomError, match=problem):
             check_rtstruct(path, series)
 
     def test_a_file_that_is_none_is_refused(self, path, series):

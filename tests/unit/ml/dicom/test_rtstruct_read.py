@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -83,6 +85,25 @@ class TestReadRtstruct:
         ds.save_as(path)
         np.testing.assert_array_equal(read_rtstruct(path, series)["nested"], masks["nested"])
 
+    def test_islands_a_rounding_apart_are_of_one_plane(self, path, series, masks):
+        ds = dcmread(path)
+        for roi in ds.ROIContourSequence:
+            for item in roi.ContourSequence[1::2]:
+                lift(item, 0.08)
+        ds.save_as(path)
+        np.testing.assert_array_equal(read_rtstruct(path, series)["nested"], masks["nested"])
+
+    def test_planes_on_both_sides_of_a_slice_do_not_cancel_each_other(self, path, series, masks):
+        ds = dcmread(path)
+        for roi in ds.ROIContourSequence:
+            for item in list(roi.ContourSequence):
+                twin = copy.deepcopy(item)
+                lift(item, 0.7)
+                lift(twin, -0.7)
+                roi.ContourSequence.append(twin)
+        ds.save_as(path)
+        np.testing.assert_array_equal(read_rtstruct(path, series)["nested"], masks["nested"])
+
     def test_points_and_open_lines_enclose_nothing(self, path, series):
         ds = dcmread(path)
         ds.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "OPEN_PLANAR"
@@ -123,6 +144,14 @@ class TestReadRtstruct:
             ),
             (
                 lambda ds: setattr(
+                    ds.ROIContourSequence[0].ContourSequence[0],
+                    "ContourData",
+                    ["1e308", 0, 0, "-1e308", 9, 0, 5, 5, 0],
+                ),
+                "far off any patient",
+            ),
+            (
+                lambda ds: setattr(
                     ds.ROIContourSequence[0].ContourSequence[0], "ContourData", [1, 2, 3, 4]
                 ),
                 "damaged",
@@ -134,5 +163,11 @@ class TestReadRtstruct:
         change(ds)
         ds.save_as(path)
         with pytest.raises(DicomError, match=problem) as caught:
+            read_rtstruct(path, series)
+        assert caught.value.code is DicomErrorCode.RTSTRUCT_INVALID
+
+    def test_refuses_contours_that_would_take_minutes(self, path, series, monkeypatch):
+        monkeypatch.setattr("ml.dicom.rtstruct_read.MAX_CROSSINGS", 100)
+        with pytest.raises(DicomError, match="more than 100 rows") as caught:
             read_rtstruct(path, series)
         assert caught.value.code is DicomErrorCode.RTSTRUCT_INVALID

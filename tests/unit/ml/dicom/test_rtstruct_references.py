@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from ml.dicom.encoding import PARSE_ERRORS
 from ml.dicom.errors import DicomError, DicomErrorCode
 from ml.dicom.rtstruct_import import read_structure_set_header
-from ml.dicom.rtstruct_items import items
+from ml.dicom.rtstruct_items import items, iterate_contours, refusing_damage
 from ml.dicom.rtstruct_references import StructureSetReferences, read_references
 from ml.dicom.series import index_series, list_source_files
 from tests.factories.ct import CtSpec, make_structure_set_stub, save_dataset, write_ct
@@ -76,6 +76,22 @@ class TestReadReferences:
 
         with pytest.raises(PARSE_ERRORS):
             items(dataset, "StructureSetROISequence")
+
+    def test_a_number_that_is_such_a_sequence_is_damage_too(self) -> None:
+        number, data = Tag("NumberOfContourPoints"), Tag("ContourData")
+        contour = Dataset()
+        contour[number] = RawDataElement(number, "SQ", 5, b"\xfe\xff\x00\xe0\x00", 0, False, True)
+        contour[data] = RawDataElement(data, "DS", 6, b"0\\0\\0 ", 0, False, True)
+        region = Dataset()
+        region.ReferencedROINumber = 1
+        region.ContourSequence = [contour]
+        dataset = Dataset()
+        dataset.ROIContourSequence = [region]
+
+        with pytest.raises(DicomError) as caught, refusing_damage():
+            list(iterate_contours(dataset))
+
+        assert caught.value.code is DicomErrorCode.RTSTRUCT_INVALID
 
     @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about values out of form
     def test_bytes_gone_wrong_are_read_or_refused(self, path: Path) -> None:

@@ -6,7 +6,15 @@ from threading import Barrier
 
 import pytest
 
-from ml.data.importing.pseudonyms import KeyFileError, Pseudonyms, read_or_make_key
+from ml.pseudonyms import (
+    KeyChangedError,
+    KeyFile,
+    KeyFileError,
+    KeyMissingError,
+    Pseudonyms,
+    read_key,
+    read_or_make_key,
+)
 
 ONE, OTHER = Pseudonyms(key=b"1" * 32), Pseudonyms(key=b"2" * 32)
 
@@ -83,3 +91,61 @@ class TestKey:
             for attempt in range(20):
                 keys = list(pool.map(make, [tmp_path / f"{attempt}"] * 8))
                 assert len(set(keys)) == 1
+
+
+class TestKeyFile:
+    @pytest.fixture
+    def file(self, tmp_path) -> KeyFile:
+        return KeyFile(path=tmp_path / "private" / "a.key", note=tmp_path / "key-ids" / "a.id")
+
+    def test_is_made_where_there_never_was_one(self, file):
+        key = file.ensure(lambda: False)
+        assert file.ensure(pytest.fail) == file.read() == key
+        assert key.hex() not in file.note.read_text()
+
+    def test_nothing_else_makes_it(self, file):
+        with pytest.raises(KeyMissingError):
+            file.read()
+        assert not file.path.parent.exists()
+
+    @pytest.mark.parametrize("told_by", ["note", "rows"])
+    def test_no_other_one_takes_the_place_of_a_lost_one(self, file, told_by):
+        file.ensure(lambda: False)
+        file.path.rename(file.path.with_name("elsewhere"))
+        if told_by == "rows":
+            file.note.unlink()
+        for use in (file.read, lambda: file.ensure(lambda: told_by == "rows")):
+            with pytest.raises(KeyMissingError):
+                use()
+        assert not file.path.exists()
+
+    def test_another_one_is_told_from_it(self, file):
+        file.ensure(lambda: False)
+        file.path.write_text(secrets.token_hex())
+        for use in (file.read, lambda: file.ensure(pytest.fail)):
+            with pytest.raises(KeyChangedError):
+                use()
+
+    def test_one_that_was_there_before_notes_were_is_noted(self, file):
+        key = read_or_make_key(file.path)
+        assert file.ensure(pytest.fail) == key
+        assert file.note.exists()
+
+    def test_one_that_another_process_makes_meanwhile_is_taken(self, file):
+        def make_first() -> bool:
+            file.ensure(lambda: False)
+            return True
+
+        assert file.ensure(make_first) == read_key(file.path)
+
+    def test_all_that_come_at_once_get_one_key(self, file):
+        start = Barrier(8)
+
+        def make(_):
+            start.wait()
+            return file.ensure(file.note.exists)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(make, range(8)))) == 1
+        assert [path.name for path in file.path.parent.iterdir()] == ["a.key"]
+        assert [path.name for path in file.note.parent.iterdir()] == ["a.id"]
