@@ -10,16 +10,21 @@ A mapping file in TOML decides before the synonyms of ml.structures do:
 
     [labels]
     "Bladder" = [3, 7]                        # values of NIfTI label maps
+
+Patterns are those of RE2 (https://github.com/google/re2/wiki/Syntax): without references back and
+looks ahead, but no pattern takes more than a time in proportion to the name it is compared with.
 """
 
-import re
 import tomllib
 import typing
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+import re2
 
 from ml.structures import CERVIX, Structure, StructureSet, UnknownStructureError, normalized_name
 
@@ -27,9 +32,13 @@ MAX_NAME_LENGTH = 200
 """Characters of a name or pattern; the names of regions have 64 at most."""
 MAX_NAMES = 200
 """Names or values in one list."""
+MAX_PATTERN_BYTES = 1 << 20
+"""Memory of a compiled pattern."""
 MAX_LABEL_VALUE = 255
 """Largest value that is read from a label map."""
 
+
+Pattern = re2._Regexp  # the module names its class nowhere else
 Item = TypeVar("Item")
 _KEYS = frozenset({"ignore", "patient_pattern", "structures", "labels"})
 _KINDS = {str: "text", int: "whole numbers"}
@@ -92,8 +101,10 @@ class NameMap:
         """Return the patient a case's path names; None where the pattern says nothing."""
         if self.patient_pattern is None:
             return None
-        match = re.search(self.patient_pattern, path)
-        return match.group(1) if match else None
+        pattern = _compiled(self.patient_pattern, self.patient_pattern, is_case_sensitive=True)
+        match = pattern.search(_encodable(path))
+        found = match.group(1) if match else None
+        return found if isinstance(found, str) else None
 
     def to_dict(self) -> dict[str, Any]:  # Any: json
         """Return plain json types, which parse_mapping reads back for the same structure set."""
@@ -130,8 +141,7 @@ def read_mapping(path: Path, structures: StructureSet = CERVIX) -> NameMap:
 def parse_mapping(values: object, structures: StructureSet = CERVIX) -> NameMap:
     """Read the settings of a mapping, a table as json or TOML has it, from whomever it comes.
 
-    Whatever the values are, nothing but a MappingError is raised. A pattern may still take very
-    long to be searched: that cannot be told from looking at it.
+    Whatever the values are, nothing but a MappingError is raised.
 
     Raises:
         MappingError: a setting or structure that does not exist, a value of the wrong type or
@@ -156,7 +166,7 @@ def parse_mapping(values: object, structures: StructureSet = CERVIX) -> NameMap:
 
 def _fits(name: str, wanted: str) -> bool:
     if _is_pattern(wanted):
-        return re.fullmatch(wanted[1:-1], name, re.IGNORECASE) is not None
+        return _compiled(wanted[1:-1], wanted).fullmatch(_encodable(name)) is not None
     return normalized_name(name) == normalized_name(wanted)
 
 
@@ -249,11 +259,23 @@ def _check_text(text: str) -> None:
         raise MappingError(f"{_shown(text)} holds a character that cannot be printed")
 
 
-def _compiled(pattern: str, name: str) -> re.Pattern[str]:
+@lru_cache(maxsize=MAX_NAMES)
+def _compiled(pattern: str, name: str, *, is_case_sensitive: bool = False) -> Pattern:
+    options = re2.Options()
+    options.case_sensitive = is_case_sensitive
+    options.log_errors = False  # to standard error, by itself
+    options.max_mem = MAX_PATTERN_BYTES
     try:
-        return re.compile(pattern, re.IGNORECASE)
-    except (re.error, ValueError, OverflowError, RecursionError) as error:
-        raise MappingError(f"{_shown(name)} is no pattern: {error}") from error
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        (reason,) = error.args
+        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise MappingError(f"{_shown(name)} is no pattern: {_shown(text)}") from error
+
+
+def _encodable(text: str) -> str:
+    """Return text without halves of surrogate pairs, which names of files may hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _shown(text: str) -> str:

@@ -9,11 +9,11 @@ from ml.cli.errors import BadInputError, refusing
 from ml.cli.options import ANY_PATH, EXISTING_FILE, EXISTING_FOLDER
 from ml.cli.progress import show_progress
 from ml.data.dataset import DATASET_FILE, Dataset, create_dataset, open_dataset
-from ml.data.importing.pseudonyms import KeyFileError, Pseudonyms, read_or_make_key
 from ml.data.importing.report import TEXT_NAME, ImportReport, write_report
 from ml.data.importing.run import ImportPlan, Status, import_cases, plan_import
 from ml.data.importing.settings import OVERLAP_LIMIT, ImportSettings
 from ml.name_map import MappingError, NameMap, read_mapping
+from ml.pseudonyms import KeyFileError, Pseudonyms, read_or_make_key
 
 KEY_NAME = "pseudonym.key"
 

@@ -10,13 +10,13 @@ from pydicom.dataset import Dataset
 
 from ml.data.dataset import Dataset as LabelDataset
 from ml.data.dataset import LabelledCase, create_dataset
-from ml.data.importing.pseudonyms import Pseudonyms
 from ml.data.importing.run import CaseOutcome, import_cases, plan_import
 from ml.data.importing.settings import ImportSettings
 from ml.dicom.rtstruct import write_rtstruct
 from ml.dicom.series import index_series, list_source_files
 from ml.geometry import VolumeGeometry
 from ml.name_map import NameMap
+from ml.pseudonyms import Pseudonyms
 from ml.structures import CERVIX
 from tests.factories.ct import CtSpec, write_ct
 from tests.factories.structures import PROVENANCE, make_structure

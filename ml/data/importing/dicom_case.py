@@ -1,6 +1,6 @@
 """One CT series and its structure set to an image with labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ml.data.importing.candidates import DicomCandidate
 from ml.data.importing.content import CaseContent
@@ -30,10 +30,12 @@ def read_dicom_case(candidate: DicomCandidate, settings: ImportSettings) -> Case
     series = index_series(candidate.images)
     header = read_structure_set_header(candidate.structure_set.path)
     chosen, unmatched, notes = _choose_regions(header, settings)
-    _check_frame(chosen, series)
+    _check_frame(header, chosen, series)
     drawn = _draw(candidate, chosen, series)
     notes += _check_orphans(drawn, settings)
+    notes += _without_area(drawn)
     _check_inside(drawn)
+    notes += _check_planes(drawn)
     masks = {structure: region.mask for structure, region in drawn.items()}
     labels, label_notes = merge_masks(masks, series.geometry.voxel_volume_ml, settings)
     digest = settings.pseudonyms.digest
@@ -80,13 +82,13 @@ def _choose_regions(
     return regions, [*unmatched, *unmatched_empty], notes
 
 
-def _check_frame(chosen: Chosen, series: SeriesIndex) -> None:
+def _check_frame(header: StructureSetHeader, chosen: Chosen, series: SeriesIndex) -> None:
     expected = series.frame_of_reference_uid
-    wrong = [r.name for r in chosen.values() if r.frame_of_reference_uid not in ("", expected)]
+    wrong = [r.name for r in chosen.values() if not header.is_in_frame(r, expected)]
     if wrong:
         raise CaseRefusedError(
             ImportRefusal.WRONG_FRAME_OF_REFERENCE,
-            "regions lie in another frame of reference than the CT",
+            "regions lie, or may lie, in another frame of reference than the CT",
             {"names": wrong},
         )
 
@@ -99,28 +101,53 @@ def _draw(
     return {structure: drawn[region.number] for structure, region in chosen.items()}
 
 
+def _counts(
+    drawn: Mapping[Structure, DrawnRegion], count: Callable[[DrawnRegion], int]
+) -> dict[str, int]:
+    """Return the contours of a kind by the names of the structures that have any."""
+    return {s.name: count(region) for s, region in drawn.items() if count(region)}
+
+
+def _notes(code: NoteCode, message: str, counts: Mapping[str, int]) -> list[Note]:
+    return [Note(code=code, message=message, facts={"contours": counts})] if counts else []
+
+
 def _check_orphans(drawn: Mapping[Structure, DrawnRegion], settings: ImportSettings) -> list[Note]:
-    orphans = {s.name: region.orphans for s, region in drawn.items() if region.orphans}
-    if not orphans:
-        return []
+    orphans = _counts(drawn, lambda region: region.orphans)
     message = "contours refer to images that are not in the series"
-    if not settings.allows_orphans:
+    if orphans and not settings.allows_orphans:
         raise CaseRefusedError(ImportRefusal.ORPHAN_REFERENCE, message, {"contours": orphans})
-    return [
-        Note(
-            code=NoteCode.ORPHAN_REFERENCES_PLACED,
-            message=f"{message}: they were placed by their planes",
-            facts={"contours": orphans},
-        )
-    ]
+    message = f"{message}: they were placed by their planes"
+    return _notes(NoteCode.ORPHAN_REFERENCES_PLACED, message, orphans)
+
+
+def _without_area(drawn: Mapping[Structure, DrawnRegion]) -> list[Note]:
+    """Name structures with contours that enclose nothing; systems leave such beside the others."""
+    counts = _counts(drawn, lambda region: region.without_area)
+    message = "contours are points, lines or of fewer than three points: they enclose nothing"
+    return _notes(NoteCode.CONTOURS_WITHOUT_AREA, message, counts)
 
 
 def _check_inside(drawn: Mapping[Structure, DrawnRegion]) -> None:
-    ends = {s.name: region.beyond_ends for s, region in drawn.items() if region.beyond_ends}
-    edges = {s.name: region.beyond_edges for s, region in drawn.items() if region.beyond_edges}
+    ends = _counts(drawn, lambda region: region.beyond_ends)
+    edges = _counts(drawn, lambda region: region.beyond_edges)
     if ends or edges:
         raise CaseRefusedError(
             ImportRefusal.LABELS_OUTSIDE_IMAGE,
             "contours lie outside the CT: it does not show the whole of a structure",
             {"contours_beyond_first_or_last_slice": ends, "contours_beyond_image_edges": edges},
         )
+
+
+def _check_planes(drawn: Mapping[Structure, DrawnRegion]) -> list[Note]:
+    """Refuse images with contours of several planes; tell of contours between the slices."""
+    several = _counts(drawn, lambda region: region.other_planes)
+    if several:
+        raise CaseRefusedError(
+            ImportRefusal.CONTOURS_OTHER_PLANES,
+            "contours of several planes refer to one image of the CT",
+            {"contours": several},
+        )
+    counts = _counts(drawn, lambda region: region.between_slices)
+    message = "contours lie between the slices: others nearer to a slice were taken in their stead"
+    return _notes(NoteCode.CONTOURS_BETWEEN_SLICES, message, counts)

@@ -94,11 +94,17 @@ def _find_series(header: StructureSetHeader, series: Series) -> str:
 def _without_copies(objects: Sequence[DicomObject]) -> list[DicomObject]:
     """Leave out further files of an instance that hold the same bytes; others stay and clash."""
     kept: dict[str, list[DicomObject]] = defaultdict(list)
+    hashes: dict[str, set[str]] = {}
     for found in objects:
-        twins = kept[found.sop_instance_uid]
-        if twins and hash_files((found.source,)) in [hash_files((t.source,)) for t in twins]:
-            continue
-        twins.append(found)
+        uid = found.sop_instance_uid
+        if kept[uid]:  # each file is hashed once, and most of them never
+            if uid not in hashes:
+                hashes[uid] = {hash_files((kept[uid][0].source,))}
+            content = hash_files((found.source,))
+            if content in hashes[uid]:
+                continue
+            hashes[uid].add(content)
+        kept[uid].append(found)
     return sorted((o for some in kept.values() for o in some), key=lambda o: o.source.name)
 
 

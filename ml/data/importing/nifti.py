@@ -6,6 +6,7 @@ Reference: nifti1.h, methods 2 and 3; https://nifti.nimh.nih.gov
 """
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from ml.arrays import HuVolume, LabelVolume
+from ml.data.importing.faults import raise_if_passing
 from ml.data.importing.refusals import CaseRefusedError, ImportRefusal
+from ml.dicom.stack_rules import MAX_VOXELS
 from ml.geometry import DIRECTION_TOLERANCE, LEFT, POSTERIOR, VolumeGeometry
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -52,6 +55,7 @@ def read_nifti(path: Path) -> NiftiArray:
     Raises:
         CaseRefusedError: NIFTI_INVALID, or AFFINE_UNSUPPORTED for axes that are not the
             patient's.
+        OSError: the disk or the machine below fails.
     """
     try:
         _check_gzip(path)
@@ -59,9 +63,13 @@ def read_nifti(path: Path) -> NiftiArray:
         proxy = image.dataobj if isinstance(image, Nifti1Image) else None
         if not isinstance(image, Nifti1Image) or not isinstance(proxy, ArrayProxy):
             raise _invalid(path, "it is no NIfTI")
+        voxels = math.prod(image.shape)
+        if voxels > MAX_VOXELS:  # before memory is asked for: a damaged header can say anything
+            raise _invalid(path, f"{voxels} voxels are more than {MAX_VOXELS}")
         stored = np.asarray(proxy.get_unscaled())
         slope, intercept = float(proxy.slope), float(proxy.inter)
     except _READ_ERRORS as error:
+        raise_if_passing(error)
         raise _invalid(path, f"{type(error).__name__}: {error}") from error
     stored = (
         stored.reshape(stored.shape[:3]) if stored.size == np.prod(stored.shape[:3]) else stored

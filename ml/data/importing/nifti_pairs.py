@@ -6,7 +6,7 @@ imagesTr/p1_0000.nii.gz, labelsTr/p1.nii.gz        nnU-Net, with its dataset.jso
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,11 +27,25 @@ def is_nifti(file: SourceFile) -> bool:
 
 
 def pair_niftis(files: Sequence[SourceFile]) -> Iterator[Candidate]:
-    """Yield a candidate for every image, and a refusal for whatever lacks its other half."""
+    """Yield a candidate for every image, and a refusal for whatever lacks its other half.
+
+    Of two files that differ in their ending alone nobody can tell which one counts.
+    """
     folders: dict[str, dict[str, SourceFile]] = defaultdict(dict)
+    places = Counter(_place(file) for file in files)
     for file in files:
-        folder, _, name = file.name.rpartition("/")
-        folders[folder][_stem(name)] = file
+        folder, stem = _place(file)
+        folders[folder][stem] = file
+    for candidate in _pair(folders):
+        doubled = [file.name for file in _files_of(candidate) if places[_place(file)] > 1]
+        if doubled:
+            message = f"{doubled[0]} is there as .nii and as .nii.gz"
+            yield _refused(candidate.name, ImportRefusal.AMBIGUOUS_CT, message)
+        else:
+            yield candidate
+
+
+def _pair(folders: dict[str, dict[str, SourceFile]]) -> Iterator[Candidate]:
     for folder in sorted(folders):
         kind = folder.rpartition("/")[2]
         if kind.startswith("images"):
@@ -42,6 +56,19 @@ def pair_niftis(files: Sequence[SourceFile]) -> Iterator[Candidate]:
             yield from _masks_without_image(folder, folders)
         else:
             yield from _case_folder(folder, folders)
+
+
+def _place(file: SourceFile) -> tuple[str, str]:
+    folder, _, name = file.name.rpartition("/")
+    return folder, _stem(name)
+
+
+def _files_of(candidate: Candidate) -> Iterator[SourceFile]:
+    if isinstance(candidate, NiftiCandidate):
+        yield candidate.image
+        if candidate.labels is not None:
+            yield candidate.labels
+        yield from (file for _, file in candidate.masks)
 
 
 def _stem(name: str) -> str:

@@ -27,6 +27,7 @@ from ml.data.importing.candidates import (
 from ml.data.importing.content import CaseContent
 from ml.data.importing.dicom_case import read_dicom_case
 from ml.data.importing.dicom_pairs import pair_structure_sets
+from ml.data.importing.faults import raise_if_passing
 from ml.data.importing.nifti_case import read_nifti_case
 from ml.data.importing.nifti_pairs import is_nifti, pair_niftis
 from ml.data.importing.refusals import CaseRefusedError, Facts, ImportRefusal, Note, NoteCode
@@ -148,7 +149,7 @@ def import_cases(
     one CT series the last that can be imported is; those before it are not even read.
 
     Raises:
-        OSError: the dataset cannot be written.
+        OSError: the dataset cannot be written, or a source not be read now.
     """
     discard_unfinished_cases(dataset)
     facts = dataset.facts()
@@ -225,6 +226,7 @@ def _import_case(candidate: Candidate, task: _Task) -> CaseOutcome:
     except (CaseRefusedError, DicomError) as error:
         return _refused(refused(candidate.name, error))
     except (OSError, *PARSE_ERRORS) as error:
+        raise_if_passing(error)
         # its name and the error's text may name a patient: they stand in the outcome
         _log.warning("a case is unreadable: %s", type(error).__name__)
         message = f"the case cannot be read: {type(error).__name__}: {error}"

@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from ml.data.importing.pseudonyms import Pseudonyms
 from ml.name_map import NameMap
+from ml.pseudonyms import Pseudonyms
 
 IMPORT_VERSION = 1
 """Changes whenever the same files and settings give another case: cases are then read again."""

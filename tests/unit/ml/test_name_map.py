@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import example, given
@@ -64,6 +65,18 @@ class TestChoose:
     def test_a_pattern_that_fits_two_names_is_ambiguous(self):
         with pytest.raises(AmbiguousNamesError, match="both mean Bladder"):
             chosen(NameMap(names={"Bladder": ("/blad.*/",)}), "Bladder_1", "Bladder_2")
+
+    @pytest.mark.parametrize("pattern", ["/(a+)+$/", "/(a|aa)+$/", "/(.*a){20}/"])
+    def test_no_pattern_takes_long(self, pattern):
+        names, start = NameMap(names={"Bladder": (pattern,)}), time.thread_time()
+        assert chosen(names, "a" * 5000 + "b") == ({}, ["a" * 5000 + "b"])
+        # of this thread on a processor; a backtracking search would not end in a lifetime
+        assert time.thread_time() - start < 5
+
+    def test_names_that_cannot_be_encoded_fit_nothing(self):
+        names = NameMap(names={"Bladder": ("/blase/",)}, patient_pattern="^(p7)/")
+        assert chosen(names, "\udcff") == ({}, ["\udcff"])
+        assert names.find_patient("p7/\udcff.dcm") == "p7"
 
     def test_ignored_names_are_no_candidates_and_not_reported(self):
         names = NameMap(ignored=("Blase", "/.*_opt/"))
@@ -188,7 +201,10 @@ class TestParseMapping:
             ({7: "a"}, "must be text"),
             ({"ignore": "a\0b"}, "cannot be printed"),
             ({"patient_pattern": "(\ud800)"}, "cannot be printed"),
-            ({"ignore": ["/a{99999999999999999999}/"]}, "is no pattern"),
+            ({"ignore": ["/a{1001}/"]}, "is no pattern"),
+            ({"ignore": ["/(?=a)/"]}, "is no pattern"),
+            ({"ignore": [r"/(a)\1/"]}, "is no pattern"),
+            ({"ignore": ["/((a{100}){100}){100}/"]}, "is no pattern"),
         ],
     )
     def test_wrong_types_are_refused_in_a_sentence(self, values, reason):

@@ -1,16 +1,20 @@
+import copy
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.sequence import Sequence
 
-from ml.data.importing.pseudonyms import Pseudonyms
+from ml.data.importing import dicom_pairs
+from ml.data.importing.candidates import hash_files
 from ml.data.importing.refusals import ImportRefusal, NoteCode
 from ml.data.importing.run import Status
 from ml.dicom.errors import DicomErrorCode
 from ml.name_map import NameMap
+from ml.pseudonyms import Pseudonyms
 from tests.factories.ct import CtSpec
 from tests.factories.ct_defects import DEFECTS
 from tests.factories.imports import (
@@ -79,6 +83,28 @@ def other_frame(ds):
         region.ReferencedFrameOfReferenceUID = "2.25.5"
 
 
+def no_frame(ds):
+    for region in ds.StructureSetROISequence:
+        region.ReferencedFrameOfReferenceUID = ""
+
+
+def no_frame_beside_another(ds):
+    no_frame(ds)
+    second = copy.deepcopy(ds.ReferencedFrameOfReferenceSequence[0])
+    second.FrameOfReferenceUID = "2.25.5"
+    ds.ReferencedFrameOfReferenceSequence.append(second)
+
+
+def no_frame_in_a_set_of_another(ds):
+    no_frame(ds)
+    ds.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID = "2.25.5"
+
+
+def no_frame_at_all(ds):
+    no_frame(ds)
+    del ds.ReferencedFrameOfReferenceSequence[0].FrameOfReferenceUID
+
+
 def refer_elsewhere(ds):
     """Refer to a series that is not there, in a frame of reference that is not there."""
     other_frame(ds)
@@ -91,10 +117,32 @@ def without_contours(ds):
     ds.ROIContourSequence[2].ContourSequence = Sequence([])
 
 
+def add_twin(by_mm, change=lambda item: None):
+    """Give the first contour a twin of its own plane, beside it."""
+
+    def edit(ds):
+        contours = ds.ROIContourSequence[0].ContourSequence
+        island = copy.deepcopy(contours[0])
+        lifted(by_mm)(island)
+        change(island)
+        contours.append(island)
+
+    return edit
+
+
 REFUSED = {
+    "several planes of one image": (add_twin(0.3), ImportRefusal.CONTOURS_OTHER_PLANES),
     "orphans": (edit_contours(dangle), ImportRefusal.ORPHAN_REFERENCE),
     "regions in another frame": (other_frame, ImportRefusal.WRONG_FRAME_OF_REFERENCE),
     "set in another frame": (refer_elsewhere, ImportRefusal.WRONG_FRAME_OF_REFERENCE),
+    "regions in either of two frames": (
+        no_frame_beside_another,
+        ImportRefusal.WRONG_FRAME_OF_REFERENCE,
+    ),
+    "regions in no frame, set in another": (
+        no_frame_in_a_set_of_another,
+        ImportRefusal.WRONG_FRAME_OF_REFERENCE,
+    ),
     "beyond the ends": (
         edit_contours(lambda item: (unreferenced(item), lifted(9)(item))),
         ImportRefusal.LABELS_OUTSIDE_IMAGE,
@@ -172,8 +220,35 @@ class TestGoodCases:
 
         assert [outcome.status for outcome in outcomes] == [Status.IMPORTED]
 
+    def test_many_files_of_one_instance_are_read_once_each(self, folder, tmp_path, monkeypatch):
+        dataset = dcmread(next((folder / GOOD / "ct").iterdir()))
+        for number in range(6):
+            dataset.SeriesDescription = str(number)
+            dataset.save_as(folder / f"other{number}.dcm")
+        hashed = Counter()
+
+        def hash_counted(files):
+            hashed.update(file.path for file in files)
+            return hash_files(files)
+
+        monkeypatch.setattr(dicom_pairs, "hash_files", hash_counted)
+
+        _, outcomes = import_folder(folder, tmp_path / "out")
+
+        assert {outcome.status for outcome in outcomes} == {Status.REFUSED}
+        assert set(hashed.values()) == {1}
+        assert len(hashed) == 7
+
     def test_contours_without_references_are_placed_by_plane(self, tmp_path):
         write_dicom_case(tmp_path / "in", edit=edit_contours(unreferenced))
+
+        dataset, _ = import_folder(tmp_path / "in", tmp_path / "out")
+
+        np.testing.assert_array_equal(only_case(dataset).labels, box_labels())
+
+    @pytest.mark.parametrize("edit", [no_frame, no_frame_at_all])
+    def test_regions_without_a_frame_lie_in_the_only_one(self, tmp_path, edit):
+        write_dicom_case(tmp_path / "in", edit=edit)
 
         dataset, _ = import_folder(tmp_path / "in", tmp_path / "out")
 
@@ -186,6 +261,32 @@ class TestGoodCases:
 
         np.testing.assert_array_equal(only_case(dataset).labels, box_labels())
         assert [note.code for note in outcome.notes] == [NoteCode.ORPHAN_REFERENCES_PLACED]
+
+    def test_contours_that_enclose_nothing_are_told(self, tmp_path):
+        def add_point(ds):
+            point = copy.deepcopy(ds.ROIContourSequence[0].ContourSequence[0])
+            point.ContourGeometricType, point.NumberOfContourPoints = "POINT", 1
+            point.ContourData = list(point.ContourData)[:3]
+            ds.ROIContourSequence[0].ContourSequence.append(point)
+
+        write_dicom_case(tmp_path / "in", edit=add_point)
+
+        dataset, (outcome,) = import_folder(tmp_path / "in", tmp_path / "out")
+
+        np.testing.assert_array_equal(only_case(dataset).labels, box_labels())
+        (note,) = outcome.notes
+        assert note.code is NoteCode.CONTOURS_WITHOUT_AREA
+        assert list(note.facts["contours"].values()) == [1]
+
+    def test_contours_between_slices_are_told(self, tmp_path):
+        write_dicom_case(tmp_path / "in", edit=add_twin(0.3, unreferenced))
+
+        dataset, (outcome,) = import_folder(tmp_path / "in", tmp_path / "out")
+
+        np.testing.assert_array_equal(only_case(dataset).labels, box_labels())
+        (note,) = outcome.notes
+        assert note.code is NoteCode.CONTOURS_BETWEEN_SLICES
+        assert list(note.facts["contours"].values()) == [1]
 
     def test_an_empty_placeholder_gives_way_to_the_drawn_region_of_the_same_name(self, tmp_path):
         masks = {**box_masks(), "Blase": np.zeros((6, 24, 20), np.bool_)}

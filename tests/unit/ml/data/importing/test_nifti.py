@@ -1,3 +1,4 @@
+import errno
 import gzip
 import itertools
 
@@ -151,6 +152,24 @@ class TestReadNifti:
         with pytest.raises(CaseRefusedError) as caught:
             read_nifti(path)
         assert caught.value.code is ImportRefusal.NIFTI_INVALID
+
+    def test_a_header_that_says_terabytes_is_refused_unread(self, tmp_path):
+        header = nibabel.Nifti1Header()
+        header.set_data_shape((32767, 32767, 32767))
+        path = tmp_path / "a.nii.gz"
+        path.write_bytes(gzip.compress(header.binaryblock + bytes(100)))
+        with pytest.raises(CaseRefusedError, match="more than") as caught:
+            read_nifti(path)
+        assert caught.value.code is ImportRefusal.NIFTI_INVALID
+
+    def test_a_failing_disk_is_no_damage(self, tmp_path, monkeypatch):
+        def fail(*_):
+            raise OSError(errno.EIO, "Input/output error")
+
+        save_nifti(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), AFFINE)
+        monkeypatch.setattr(nibabel, "load", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            read_nifti(tmp_path / "a.nii")
 
 
 class TestValues:

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from ml.data.importing.pseudonyms import Pseudonyms
 from ml.data.importing.refusals import ImportRefusal, NoteCode
 from ml.data.importing.run import Status
 from ml.name_map import NameMap
+from ml.pseudonyms import Pseudonyms
 from ml.structures import CERVIX
 from tests.factories.imports import (
     KEY,
@@ -206,6 +206,15 @@ class TestRefusals:
     def test_two_images_in_a_folder(self, tmp_path):
         for name in ("image", "ct", "labels"):
             save(tmp_path / f"in/bad/{name}.nii.gz", box_labels())
+
+        assert self.outcome(tmp_path).code == ImportRefusal.AMBIGUOUS_CT
+
+    @pytest.mark.parametrize("doubled", ["ct", "segmentations/Bladder"])
+    def test_two_files_that_differ_in_their_ending_alone(self, tmp_path, doubled):
+        save(tmp_path / "in/bad/ct.nii.gz", HU)
+        for name, mask in box_masks().items():
+            save(tmp_path / f"in/bad/segmentations/{name}.nii.gz", mask.astype(np.uint8))
+        save(tmp_path / f"in/bad/{doubled}.nii", box_labels())
 
         assert self.outcome(tmp_path).code == ImportRefusal.AMBIGUOUS_CT
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -8,7 +9,6 @@ import pytest
 
 from ml.data.dataset import create_dataset, forget_cases, open_dataset
 from ml.data.importing import run
-from ml.data.importing.pseudonyms import Pseudonyms
 from ml.data.importing.refusals import ImportRefusal
 from ml.data.importing.report import ImportReport, write_report
 from ml.data.importing.run import (
@@ -21,6 +21,7 @@ from ml.data.importing.run import (
 )
 from ml.dicom.files import list_source_files
 from ml.name_map import NameMap
+from ml.pseudonyms import Pseudonyms
 from tests.factories.imports import (
     box_labels,
     box_masks,
@@ -112,7 +113,7 @@ class TestOneBadCase:
 
         def read_or_break(candidate, settings):
             if "p2" in candidate.name:
-                raise OSError("the disk failed")
+                raise OSError("the file is damaged")  # of a library: without a number
             return read(candidate, settings)
 
         monkeypatch.setattr(run, "read_dicom_case", read_or_break)
@@ -121,7 +122,39 @@ class TestOneBadCase:
 
         assert statuses(outcomes) == [Status.IMPORTED, Status.REFUSED, Status.IMPORTED]
         assert outcomes[1].code == ImportRefusal.UNREADABLE
-        assert "the disk failed" in str(outcomes[1].message)
+        assert "the file is damaged" in str(outcomes[1].message)
+
+    @pytest.mark.parametrize("number", [errno.EACCES, errno.EISDIR])
+    def test_that_may_not_be_read_is_refused(self, folder, tmp_path, monkeypatch, number):
+        fail_reading(monkeypatch, OSError(number, os.strerror(number)))
+
+        _, outcomes = import_folder(folder, tmp_path / "out")
+
+        assert statuses(outcomes) == [Status.IMPORTED, Status.REFUSED, Status.IMPORTED]
+        assert outcomes[1].code == ImportRefusal.UNREADABLE
+
+    @pytest.mark.parametrize(
+        ("error", "number", "reason"),
+        [
+            (OSError(errno.EIO, "Input/output error"), errno.EIO, "Input/output"),
+            (OSError(errno.ESTALE, "Stale file handle"), errno.ESTALE, "Stale"),
+            (OSError(errno.EMFILE, "Too many open files"), errno.EMFILE, "Too many"),
+            (FileNotFoundError(errno.ENOENT, "No such file"), errno.ENOENT, "No such"),
+            (MemoryError(), errno.ENOMEM, "memory"),
+        ],
+    )
+    def test_that_a_disk_or_the_machine_fails_to_read_stops_the_import(
+        self, folder, tmp_path, monkeypatch, error, number, reason
+    ):
+        with monkeypatch.context() as failing:
+            fail_reading(failing, error)
+            with pytest.raises(OSError, match=reason) as caught:
+                import_folder(folder, tmp_path / "out")
+            assert caught.value.errno == number
+
+        _, outcomes = import_folder(folder, tmp_path / "out")
+
+        assert [outcome.status for outcome in outcomes[1:]] == [Status.IMPORTED] * 2
 
     def test_leaves_the_order_and_the_others_alone_in_several_processes(self, folder, tmp_path):
         shutil.rmtree(folder / "p2" / "ct")
@@ -131,6 +164,18 @@ class TestOneBadCase:
         assert [o.name for o in outcomes] == [f"p{n}/rs.{n}.dcm" for n in (1, 2, 3)]
         assert statuses(outcomes) == [Status.IMPORTED, Status.REFUSED, Status.IMPORTED]
         assert len(dataset.facts()) == 2
+
+
+def fail_reading(monkeypatch, error):
+    """Have the second patient not be readable."""
+    read = run.read_dicom_case
+
+    def read_or_fail(candidate, settings):
+        if "p2" in candidate.name:
+            raise error
+        return read(candidate, settings)
+
+    monkeypatch.setattr(run, "read_dicom_case", read_or_fail)
 
 
 def source_plan(folder):
