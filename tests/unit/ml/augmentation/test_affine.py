@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.augmentation.affine import (
@@ -67,7 +67,6 @@ class TestSample:
 
 
 class TestThreePoints:
-    @settings(deadline=None)
     @given(st.lists(st.floats(-0.2, 0.2), min_size=6, max_size=6))
     def test_the_points_go_exactly_where_they_are_moved(self, values):
         moves = torch.tensor(values, dtype=torch.float64).reshape(1, 3, 2)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
@@ -31,6 +31,12 @@ def joined(*masks: np.ndarray) -> np.ndarray:
 def ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     z, y, x = ((np.arange(n) - n // 2) * s for n, s in zip(SHAPE, spacing_mm, strict=True))
     return z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None] ** 2 <= radius_mm**2
+
+
+def voxels(*places: tuple[int, int, int]) -> np.ndarray:
+    mask = np.zeros((3, 5, 6), bool)
+    mask[tuple(np.transpose(places))] = True
+    return mask
 
 
 STRAY_VOXEL = joined(box(), box((10, 11), (50, 51), (50, 51)))
@@ -158,7 +164,8 @@ class TestMeasures:
 
         turned = hausdorff95_mm(np.flip(b, axis), np.flip(a, axis), spacing)
 
-        np.testing.assert_equal(turned, expected)
+        # of two nearest voxels, as far in other directions, the search may find either
+        np.testing.assert_allclose(turned, expected, rtol=1e-12)
 
     @given(a=masks, b=masks, factor=st.sampled_from([0.5, 2.0, 4.0]))
     def test_distances_scale_with_the_spacing(self, a, b, factor):
@@ -200,13 +207,14 @@ class TestMeasures:
 
         assert hausdorff95_mm(a, b, THICK) == hausdorff95_mm(a[0], b[0], THICK[1:])
 
+    @example(a=voxels((1, 0, 2)), b=voxels((0, 1, 1), (2, 1, 1)), spacing=(0.7, 1.0, 0.7))
     @given(a=masks, b=masks, spacing=spacings)
     def test_every_measure_keeps_its_limits(self, a, b, spacing):
         found = measure_surfaces(a, b, spacing)
         if found.empty_masks:
             return
 
-        assert 0 <= found.average_mm() <= found.hausdorff100_mm()
+        assert 0 <= found.average_mm() <= found.hausdorff100_mm() + 1e-9  # a mean is rounded
         assert found.hausdorff_equation7_mm() <= found.hausdorff100_mm() + 1e-9
         shares = [found.surface_dice(mm) for mm in (0.0, 1.0, 2.0, 3.0, 1e6)]
         assert shares == sorted(shares)

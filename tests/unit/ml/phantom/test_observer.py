@@ -50,7 +50,7 @@ class TestObserve:
     def test_without_structures_nothing_is_contoured(self):
         assert not observe(np.zeros((4, 8, 8), np.uint8), SPACING, rng()).any()
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(seed=st.integers(0, 2**31))
     def test_ends_lie_one_or_two_slices_off(self, seed):
         model = ObserverModel(margin_mm=0.0, displacement_sd_mm=0.0)
@@ -58,7 +58,7 @@ class TestObserve:
         assert abs(found[0] - 6) in {1, 2}
         assert abs(found[-1] - 13) in {1, 2}
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(seed=st.integers(0, 2**31), length=st.integers(1, 4))
     def test_a_short_structure_keeps_its_middle(self, seed, length):
         truth = cylinder("Rectum", first=6, last=5 + length)

@@ -51,7 +51,7 @@ def test_directions_are_those_of_the_standard(position):
     order=st.sampled_from(RowOrder),
     shape=st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_voxel_stays_at_its_place_in_the_patient(position, order, shape):
     volume = asymmetric_volume(*shape)
     turned = reorient_volume(volume, position, order)

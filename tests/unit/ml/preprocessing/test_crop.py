@@ -61,7 +61,7 @@ class TestAxisMap:
 
 class TestPlanCrop:
     @given(x=st.floats(-30, 30), y=st.floats(-30, 30))
-    @settings(max_examples=10, deadline=None)  # the first call loads scipy
+    @settings(max_examples=10)
     def test_the_crop_is_centred_on_the_body(self, x, y):
         crop, _ = plan_crop(make_body(make_geometry(), center_mm=(x, y)), COARSE)
 

@@ -70,7 +70,7 @@ def start(script: str, folder: Path) -> int:
     """Run a script in a process of its own and return its code, or less than 0 for a signal."""
     root = Path(__file__).parents[4]
     return subprocess.run(
-        [sys.executable, "-c", script, folder], cwd=root, timeout=120, check=False
+        [sys.executable, "-c", script, folder], cwd=root, timeout=280, check=False
     ).returncode
 
 
@@ -312,6 +312,7 @@ class TestReportingBeforeSaving:
         assert numbers(resumed.reports[:1]) == numbers(failing.reports[1:])
         assert_equal_weights(at_once, continued)
 
+    @pytest.mark.timeout(600)
     def test_an_epoch_reported_before_a_kill_is_reported_once_in_the_file(self, data, tmp_path):
         config = tiny_run()
         killed = start(KILLED, tmp_path)

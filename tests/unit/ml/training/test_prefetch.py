@@ -3,6 +3,12 @@ import threading
 import pytest
 
 from ml.training.prefetch import prefetched
+from tests.waiting import PATIENCE_SECONDS
+
+
+def makers() -> set[threading.Thread]:
+    """Living threads of prefetched(); others come and go as they like."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("batches")}
 
 
 class TestPrefetched:
@@ -21,8 +27,8 @@ class TestPrefetched:
         items = prefetched(make, 3, 2)
         assert next(items) == 0
 
-        assert made[1].wait(10)
-        assert made[2].wait(10)
+        assert made[1].wait(PATIENCE_SECONDS)
+        assert made[2].wait(PATIENCE_SECONDS)
         items.close()
 
     def test_no_more_is_made_ahead_than_asked_for(self):
@@ -55,10 +61,11 @@ class TestPrefetched:
             next(items)
 
     def test_no_thread_outlives_a_consumer_that_stops(self):
-        before = threading.active_count()
+        before = makers()
         items = prefetched(lambda i: i, 100, 3)
         next(items)
+        assert makers() > before
 
         items.close()
 
-        assert threading.active_count() == before
+        assert makers() == before
