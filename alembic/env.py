@@ -8,6 +8,7 @@ from alembic.autogenerate.api import AutogenContext
 
 from services.core import unit_of_work  # noqa: F401 (knows every table)
 from services.core.database import Base, UtcDateTime, create_database_engine
+from services.core.migrations import migrating
 from services.core.settings import load_settings
 
 
@@ -41,6 +42,6 @@ if given is not None:
     migrate(given)
 else:
     engine = create_database_engine(load_settings().database_url.get_secret_value())
-    with engine.begin() as own:
+    with migrating(engine) as own:
         migrate(own)
     engine.dispose()

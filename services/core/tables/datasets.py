@@ -22,6 +22,8 @@ class Dataset(Base):
     mapping: Mapped[Json] = mapped_column(JSON_TYPE, default=dict)
     """Names of structures, as a mapping file has them; applied by the next version."""
     created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    purged_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """When it was deleted; the row stays for the experiments on its versions."""
 
 
 class DatasetSource(Base):

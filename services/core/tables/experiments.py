@@ -148,6 +148,8 @@ class Report(Leased):
     summary: Mapped[Json | None] = mapped_column(JSON_TYPE)
     """Means, intervals and paired comparisons."""
     file_names: Mapped[list[str] | None] = mapped_column(JSON_TYPE)
+    purged_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """When its files were removed."""
 
 
 class ReportExperiment(Base):

@@ -10,7 +10,7 @@ from services.core.database import JSON_TYPE, Base, UtcDateTime, text_enum
 from services.core.lifecycle import AliasName, ModelVersionOrigin
 from services.core.tables.leased import Json, Leased, Sha256, lease_indexes
 
-IN_USE = sa.text("state NOT IN ('failed', 'cancelled')")
+IN_USE = sa.text("state NOT IN ('failed', 'cancelled') AND purged_at IS NULL")
 """Versions that are or may become usable; of these a name, a run and weights have one each."""
 
 
@@ -43,7 +43,9 @@ class ModelVersion(Leased):
     checks: Mapped[Json | None] = mapped_column(JSON_TYPE)
     """What was checked before it might serve, with the values."""
     retired_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
-    """A retired version takes no alias any more; its files stay for the record."""
+    """A retired version takes no alias any more; its files stay until it is deleted."""
+    purged_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """When its files were removed; name, hash and checks stay, for RTSTRUCTs name it."""
 
 
 class ModelAlias(Base):

@@ -6,8 +6,10 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from services.core.actor import SYSTEM
 from services.core.database import Base, UtcDateTime, text_enum
 from services.core.queue import QueueName
+from services.core.tables.access import ActorId
 from services.core.tables.leased import Sha256
 
 
@@ -15,9 +17,11 @@ class IdempotencyRecord(Base):
     """The resource that an Idempotency-Key made on a route."""
 
     __tablename__ = "idempotency_record"
-    __table_args__ = (sa.UniqueConstraint("route", "key"),)
+    __table_args__ = (sa.UniqueConstraint("actor_id", "route", "key"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    actor_id: Mapped[str] = mapped_column(ActorId, server_default=SYSTEM.id)
+    """Whose key it is: the same text of two clients is two keys."""
     route: Mapped[str] = mapped_column(sa.String(64))
     key: Mapped[str] = mapped_column(sa.String(255))
     request_sha256: Mapped[str] = mapped_column(Sha256)
@@ -40,3 +44,8 @@ class WorkerHeartbeat(Base):
     model_version: Mapped[str | None] = mapped_column(sa.String(64))
     weights_sha256: Mapped[str | None] = mapped_column(Sha256)
     seen_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    cleared_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """When it last looked for files to remove; None before the first time."""
+    gpu_memory_used_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
+    """Of the whole device, whoever holds it; None without one, or before it is used."""
+    gpu_memory_total_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.core.database import JSON_TYPE, Base, UtcDateTime
+from services.core.tables.access import ActorId
 from services.core.tables.leased import Json, Leased, Sha256, lease_indexes
 
 
@@ -22,6 +23,9 @@ class Review(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     job_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contour_job.id"))
     reviewer: Mapped[str] = mapped_column(sa.String(80))
+    """The reader's name, which reports count by."""
+    reviewed_by: Mapped[str | None] = mapped_column(ActorId)
+    """Id of the actor that sent it; None for reviews older than actors."""
     minutes: Mapped[float | None]
     """Spent on the review and its corrections."""
     comment: Mapped[str | None] = mapped_column(sa.Text)
@@ -86,6 +90,8 @@ class EditedRtstruct(Leased):
     job_id: Mapped[UUID] = mapped_column(sa.ForeignKey("contour_job.id"))
     review_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("review.id"))
     reviewer: Mapped[str] = mapped_column(sa.String(80))
+    sent_by: Mapped[str | None] = mapped_column(ActorId)
+    """Id of the actor that sent it; None for files older than actors."""
     content_sha256: Mapped[str] = mapped_column(Sha256)
     byte_count: Mapped[int] = mapped_column(sa.BigInteger)
     scores: Mapped[Json | None] = mapped_column(JSON_TYPE)
