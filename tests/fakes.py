@@ -1,23 +1,56 @@
 """Stand-ins with the real signatures."""
 
 import datetime as dt
+import errno
 import hashlib
 import json
+import pickle
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
 from uuid import UUID
 
 import numpy as np
+from anyio import to_thread
 
 from ml.arrays import LabelVolume
 from ml.geometry import Volume
 from ml.inference.quality import QualityCode, QualityWarning
 from ml.structures import CERVIX
+from services.api.bounded import WorkOrder
 from services.core.errors import QueueUnavailableError, StorageUnavailableError
 from services.core.queue import Message
 from services.core.storage import FilesystemStorage, StoredKind
 from services.worker.networks import LoadedNetwork, NetworkLoader, NetworkOptions, Predictor
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+class BoundedThreads:
+    """BoundedWork in threads, without limits: starting processes takes a test half a second."""
+
+    async def warm(self) -> None:
+        """Be ready."""
+
+    async def run(
+        self, order: WorkOrder, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
+        result, error = await to_thread.run_sync(_round_trip, function, arguments)
+        if error is not None:
+            raise error
+        return result
+
+
+def _round_trip(function, arguments) -> Any:  # Any: whatever was pickled
+    """Call a function with what pickling leaves of its arguments, result and error."""
+    function, arguments = pickle.loads(pickle.dumps((function, arguments)))
+    try:
+        return pickle.loads(pickle.dumps((function(*arguments), None)))
+    except Exception as error:  # noqa: BLE001  # as the process does
+        return None, pickle.loads(pickle.dumps(error))
 
 
 class FakeJobQueue:
@@ -47,6 +80,42 @@ class FullStorage(FilesystemStorage):
         raise StorageUnavailableError("the storage cannot be used (ENOSPC)", reason="ENOSPC")
 
 
+class SickStorage(FilesystemStorage):
+    """A storage that cannot remove what is bad."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.bad: set[UUID] = set()
+        self.tried: list[UUID] = []
+
+    def erase(self, kind: StoredKind, resource_id: UUID) -> None:
+        self._refuse(resource_id)
+        super().erase(kind, resource_id)
+
+    def delete(self, kind: StoredKind, resource_id: UUID) -> None:
+        self._refuse(resource_id)
+        super().delete(kind, resource_id)
+
+    def _refuse(self, resource_id: UUID) -> None:
+        self.tried.append(resource_id)
+        if resource_id in self.bad:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+class SlowStorage(FilesystemStorage):
+    """A storage whose removals begin, and end when the test says so."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.has_begun = threading.Event()
+        self.may_end = threading.Event()
+
+    def erase(self, kind: StoredKind, resource_id: UUID) -> None:
+        self.has_begun.set()
+        self.may_end.wait()
+        super().erase(kind, resource_id)
+
+
 class Clock:
     """A Now that stands still until a test moves it."""
 
@@ -58,6 +127,16 @@ class Clock:
 
     def advance(self, **by: float) -> None:
         self._now += dt.timedelta(**by)
+
+
+class Seconds:
+    """A monotonic clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

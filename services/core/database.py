@@ -1,9 +1,11 @@
 """How rows reach PostgreSQL or SQLite: engine, sessions and the column types both understand."""
 
 import datetime as dt
+import itertools
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +24,11 @@ from services.core.errors import DatabaseUnavailableError
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; the longest wait measured under load was 1.4 s."""
 
+READS_ONLY_OPTION = "cervicontour_reads_only"
+"""Execution option of engines whose transactions write nothing."""
+CHECKPOINT_SECONDS = 1.0
+"""How long the emptying of the log waits for readers."""
+
 DATABASE_RETRY_SECONDS = 0.5
 """Between two looks whether a database is back."""
 
@@ -34,8 +41,20 @@ NAMING_CONVENTION = {
 }
 """Names every constraint, so that a migration can drop it on either database."""
 
+HIDE_PARAMETERS = True
+"""Errors quote statements without values: names of files among them may name patients."""
+
 Now = Callable[[], dt.datetime]
 """Time is passed in, so that tests decide what time it is."""
+
+
+def moments_in_turn(now: dt.datetime) -> Iterator[dt.datetime]:
+    """Yield moments a microsecond apart, from now on.
+
+    For rows that are added together and are ordered by the time they were made: those of one
+    microsecond would be in any order.
+    """
+    return (now + place * dt.timedelta.resolution for place in itertools.count())
 
 
 class Base(DeclarativeBase):
@@ -131,11 +150,20 @@ def create_database_engine(url: str) -> sa.Engine:
     """Build an engine; it connects on first use, so it may be made before a fork."""
     if sa.make_url(url).get_backend_name() != "sqlite":
         # pre_ping: after a restart of the server the first statement would fail otherwise
-        return sa.create_engine(url, pool_pre_ping=True, pool_recycle=1800)
-    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+        return sa.create_engine(
+            url, pool_pre_ping=True, pool_recycle=1800, hide_parameters=HIDE_PARAMETERS
+        )
+    engine = sa.create_engine(
+        url, connect_args={"timeout": SQLITE_BUSY_SECONDS}, hide_parameters=HIDE_PARAMETERS
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def create_reading_sessions(engine: sa.Engine) -> sessionmaker[Session]:
+    """Build the maker of sessions that only read, and so wait for no writer on SQLite either."""
+    return create_sessions(engine.execution_options(**{READS_ONLY_OPTION: True}))
 
 
 def create_sessions(engine: sa.Engine) -> sessionmaker[Session]:
@@ -156,6 +184,19 @@ def check_database(engine: sa.Engine) -> None:
         raise DatabaseUnavailableError(
             "the database does not answer", reason=type(error).__name__
         ) from error
+
+
+def empty_write_ahead_log(engine: sa.Engine) -> None:
+    """Have SQLite forget the pages as they were before the last commits; others have no such file.
+
+    While another process reads it stays as it is; the next commits overwrite it.
+    """
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path:
+        return
+    # a connection of its own: those of the engine are always in a transaction
+    with closing(sqlite3.connect(path, timeout=CHECKPOINT_SECONDS)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def wait_for_database(engine: sa.Engine, seconds: float) -> None:
@@ -181,9 +222,17 @@ def _values(enum: type[StrEnum]) -> list[str]:
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     # The driver's own transactions start at the first write and lose updates under contention.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    # FULL: what was answered outlives a power cut, at one flush a commit.
+    # secure_delete: what was taken out of a row is overwritten in the file, too.
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads_only = connection.get_execution_options().get(READS_ONLY_OPTION, False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

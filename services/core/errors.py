@@ -1,5 +1,6 @@
 """What the service refuses or cannot do, each with a stable code; none knows of HTTP."""
 
+from typing import Any
 from uuid import UUID
 
 
@@ -19,6 +20,14 @@ class ServiceError(Exception):
         self.message = message
         self.context = context
 
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: of pickle
+        """Pickle the state: the arguments of a subclass are not those of an exception."""
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: type[ServiceError], args: tuple[object, ...]) -> ServiceError:
+    return kind.__new__(kind, *args)
+
 
 class NotFoundError(ServiceError):
     """The thing asked for does not exist."""
@@ -30,6 +39,16 @@ class ConflictError(ServiceError):
 
 class UnavailableError(ServiceError):
     """Something the service needs does not answer; trying again later may help."""
+
+
+class ApiKeyNotFoundError(NotFoundError):
+    """No API key has that id."""
+
+    code = "api_key_not_found"
+
+    def __init__(self, key_id: UUID) -> None:
+        super().__init__(f"there is no API key {key_id}", api_key_id=str(key_id))
+        self.key_id = key_id
 
 
 class SeriesNotFoundError(NotFoundError):
@@ -176,6 +195,19 @@ class ReviewNotFoundError(NotFoundError):
         self.review_id = review_id
 
 
+class ReaderNameTakenError(ConflictError):
+    """Another client's reviews carry the reader's name."""
+
+    code = "reader_name_taken"
+
+    def __init__(self, reviewer: str) -> None:
+        super().__init__(
+            "the reader's name belongs to another client; sign with a name of your own",
+            reviewer=reviewer,
+        )
+        self.reviewer = reviewer
+
+
 class EditedRtstructNotFoundError(NotFoundError):
     """No edited RTSTRUCT has that id."""
 
@@ -304,47 +336,28 @@ class StoredFilesMissingError(ServiceError):
         self.resource_id = resource_id
 
 
-class WeightsChangedError(ServiceError):
-    """Stored weights are not those that the database knows."""
-
-    code = "weights_changed"
-
-    def __init__(self, resource_id: UUID, *, expected: str, found: str | None) -> None:
-        super().__init__(
-            f"the stored weights of {resource_id} are not those that are known of it",
-            resource_id=str(resource_id),
-            expected_sha256=expected,
-            found_sha256=found,
-        )
-        self.resource_id = resource_id
-
-
-class StructuresDifferError(ServiceError):
-    """Weights find other structures than the service contours."""
-
-    code = "structures_differ"
-
-    def __init__(self, *, expected: str, found: str) -> None:
-        super().__init__(
-            f"these weights contour the structures {found!r}, the service {expected!r}",
-            expected=expected,
-            found=found,
-        )
-
-
-class BelowMinimumError(ServiceError):
-    """Weights do not reach what was asked of them."""
-
-    code = "below_minimum"
-
-    def __init__(self, values: dict[str, dict[str, float | None]]) -> None:
-        super().__init__("the weights are below the minimum that was asked for", values=values)
-
-
 class StorageUnavailableError(UnavailableError):
     """The storage could not be written or read."""
 
     code = "storage_unavailable"
+
+
+class PrivateKeyMissingError(UnavailableError):
+    """A key in private/ was there before and is not now; nobody makes another one."""
+
+    code = "private_key_missing"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is missing: is private/ in its place?", file=key)
+
+
+class PrivateKeyChangedError(ServiceError):
+    """A key in private/ is not the one that was used before."""
+
+    code = "private_key_changed"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is another key than before: is this the right private/?", file=key)
 
 
 class QueueUnavailableError(UnavailableError):

@@ -2,8 +2,9 @@
 
 kombu's own filesystem transport shows messages while they are being written: a worker that reads
 one then dies of a JSONDecodeError (seen in our integration tests), and its bindings, kept in
-files, have the same race. Here a message appears and is taken by a rename, and bindings stay in
-memory: every process declares the same few queues.
+files, have the same race. Here a message appears by a rename and is taken by its removal, so that
+a process killed at any moment leaves no half of one, and bindings stay in memory: every process
+declares the same few queues.
 """
 
 from pathlib import Path
@@ -12,8 +13,12 @@ from time import time_ns
 from typing import Any
 from uuid import uuid4
 
+from kombu import Connection
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
+
+POLLING_SECONDS = 0.2
+"""How often a worker looks into the folder for messages."""
 
 
 class FolderChannel(virtual.Channel):
@@ -27,19 +32,21 @@ class FolderChannel(virtual.Channel):
     def _put(self, queue: str, message: dict[str, Any], **_options: object) -> None:  # Any: kombu's
         name = f"{time_ns():020d}_{uuid4()}.{queue}.msg"
         unfinished = self._folder / f"{name}.part"
-        unfinished.write_text(dumps(message))
-        unfinished.rename(self._folder / name)
+        try:
+            unfinished.write_text(dumps(message))
+            unfinished.rename(self._folder / name)
+        except OSError:  # a full disk, as a rule: half a message helps nobody
+            unfinished.unlink(missing_ok=True)
+            raise
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ARG002 (kombu's signature)
         for path in self._messages(queue):
-            taken = path.with_suffix(".taken")
             try:
-                path.rename(taken)
+                text = path.read_text()
+                path.unlink()  # whoever removes it has it
             except FileNotFoundError:  # another worker was faster
                 continue
-            message = loads(taken.read_text())
-            taken.unlink()
-            return message
+            return loads(text)
         raise Empty
 
     def _purge(self, queue: str) -> int:
@@ -62,3 +69,11 @@ class FolderTransport(virtual.Transport):
     default_port = 0
     driver_type = "folder"
     driver_name = "folder"
+
+    def drain_events(self, connection: Connection, timeout: float | None = None) -> None:
+        """Deliver messages, or raise TimeoutError soon: a worker looks for its end in between.
+
+        Celery asks to wait for two seconds. A worker told to stop meanwhile took another message.
+        """
+        wait = POLLING_SECONDS if timeout is None else min(timeout, POLLING_SECONDS)
+        super().drain_events(connection, timeout=wait)

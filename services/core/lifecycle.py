@@ -141,3 +141,12 @@ class AliasName(StrEnum):
     """Contours every job."""
     SHADOW = "shadow"
     """Contours every job once more; its result is compared and never returned."""
+
+
+class DeletionCause(StrEnum):
+    """Why something was deleted."""
+
+    REQUESTED = "requested"
+    """Somebody asked for it."""
+    RETENTION = "retention"
+    """Its time was over."""

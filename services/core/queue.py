@@ -19,9 +19,6 @@ VISIBILITY_TIMEOUT_SECONDS = 12 * 3600
 """Redis redelivers an unacknowledged message after this. The lease, not the broker, notices a lost
 worker; a training that takes longer is delivered again, and finds nothing to do."""
 
-POLLING_SECONDS = 0.2
-"""How often a worker looks into the folder for messages."""
-
 FILESYSTEM_SCHEME = "filesystem://"
 
 
@@ -170,6 +167,9 @@ def _broker(
     broker_url: str, broker_dir: Path, visibility_timeout_seconds: float
 ) -> dict[str, object]:
     if broker_url.startswith(FILESYSTEM_SCHEME):
+        # Imported late, as Celery is.
+        from services.core.folder_broker import POLLING_SECONDS  # noqa: PLC0415
+
         broker_dir.mkdir(parents=True, exist_ok=True)
         return {
             "broker_url": "folder",  # a host name, for without :// the transport below counts
@@ -180,6 +180,10 @@ def _broker(
             },
             "worker_enable_remote_control": False,  # needs broadcasts; rows do what it would do
         }
+    # Imported late, as Celery is.
+    from services.core.redis_broker import use_for_redis  # noqa: PLC0415
+
+    use_for_redis()
     return {
         "broker_url": broker_url,
         "broker_transport_options": {

@@ -1,28 +1,30 @@
 """Where the bytes lie: uploads in work, CT series and results, under keys that identify nobody.
 
 incoming/<uuid>/             being written; belongs to the process that made it
+incoming/<kind>-<uuid>/      being removed for good; see erase()
 <kind>/<uuid>/...            published, complete and never changed: see StoredKind
 workspaces/<uuid>/<token>/   of work that outlives its worker, one folder a start
 crops/<uuid>/                what can be made again
-private/                     the key of the pseudonyms; whoever has it can find patients again
+private/                     the keys of pseudonyms and seals; whoever has them finds patients again
+key-ids/                     hashes of the keys, so that no other one takes the place of a lost one
 """
 
-import errno
 import os
 import shutil
-import time
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import stat
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from services.core.errors import (
-    StorageFullError,
-    StorageUnavailableError,
-    StoredFilesMissingError,
-)
+from services.core.disk import disk_errors, last_write, remove_tree, sync, walk
+from services.core.errors import StoredFilesMissingError
+
+FLUSH_THREADS = 8
+"""Files flushed at a time: the filesystem writes its journal once for all that wait for it."""
 
 RTSTRUCT_NAME = "rtstruct.dcm"
 """The file of a contour job's result, a shadow's, and of an edited one."""
@@ -32,6 +34,12 @@ WEIGHTS_NAME = "checkpoint.safetensors"
 CARD_NAME = "checkpoint.json"
 """What is known of them, beside them."""
 
+
+PROBE = b"x" * 4096
+"""What is written to see whether anything can be."""
+
+SEALED_NAME = "original.sealed"
+"""Beside de-identified files: what was taken out of them, encrypted."""
 
 UPLOAD_NAMES_FILE = "names.json"
 """Beside the files of a dataset's upload: the sender's names by path in the folder."""
@@ -95,6 +103,14 @@ class Storage(Protocol):
         """Remove the files of a resource, if any."""
         ...
 
+    def measure(self, kind: StoredKind, resource_id: UUID) -> tuple[int, int]:
+        """Return how many files a resource has and their bytes; zeros without a folder."""
+        ...
+
+    def erase(self, kind: StoredKind, resource_id: UUID) -> None:
+        """Remove the files of a resource for good, whatever an earlier try left of them."""
+        ...
+
     def list_stored(self, kind: StoredKind, older_than_seconds: float) -> list[UUID]:
         """List resources with files of at least that age."""
         ...
@@ -119,6 +135,14 @@ class Storage(Protocol):
         """Return where the key of the pseudonyms is kept, which names patients in datasets."""
         ...
 
+    def sealing_key_path(self) -> Path:
+        """Return where the key is kept under which originals are sealed."""
+        ...
+
+    def key_note_path(self, key: Path) -> Path:
+        """Return where it is noted which key one of these is, apart from the key."""
+        ...
+
     def check(self) -> None:
         """Prove that the storage can be written; raises StorageUnavailableError."""
         ...
@@ -139,7 +163,7 @@ class FilesystemStorage:
             StorageUnavailableError: the folder cannot be made.
         """
         folder = self._incoming / str(uuid4())
-        with _disk_errors():
+        with disk_errors():
             folder.mkdir(parents=True)
         try:
             yield folder
@@ -156,13 +180,13 @@ class FilesystemStorage:
         Raises:
             StorageUnavailableError: the files cannot be made durable.
         """
-        self.delete(kind, resource_id)
         target = self._root / kind / str(resource_id)
-        with _disk_errors():
+        with disk_errors():
+            self.delete(kind, resource_id)
             target.parent.mkdir(parents=True, exist_ok=True)
             self.flush(folder)
             folder.replace(target)
-            _sync(target.parent)
+            sync(target.parent)
 
     def publish_once(self, kind: StoredKind, folder: Path, resource_id: UUID) -> None:
         """Make a folder the files of a resource; files already there stay.
@@ -201,13 +225,43 @@ class FilesystemStorage:
         """Remove the files of a resource, if any."""
         self._bury(self._root / kind / str(resource_id))
 
+    def measure(self, kind: StoredKind, resource_id: UUID) -> tuple[int, int]:
+        """Return how many files a resource has and their bytes; zeros without a folder."""
+        folder = self._root / kind / str(resource_id)
+        sizes: list[int] = []
+        with disk_errors():
+            for path in folder.rglob("*"):
+                with suppress(FileNotFoundError):  # removed at this moment
+                    found = path.lstat()
+                    if not stat.S_ISDIR(found.st_mode):
+                        sizes.append(found.st_size)
+        return len(sizes), sum(sizes)
+
+    def erase(self, kind: StoredKind, resource_id: UUID) -> None:
+        """Remove the files of a resource for good, whatever an earlier try left of them.
+
+        The grave has a name of its own, so that whoever goes on after a crash finds what was left.
+        Several processes may do so at once. Raises StorageUnavailableError.
+        """
+        folder = self._root / kind / str(resource_id)
+        grave = self._incoming / f"{kind}-{resource_id}"
+        with disk_errors():
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            remove_tree(grave)
+            with suppress(FileNotFoundError):
+                folder.replace(grave)
+                sync(folder.parent)
+            remove_tree(grave)
+            # without this a power cut could bring back what is recorded as gone
+            sync(self._incoming)
+
     def list_stored(self, kind: StoredKind, older_than_seconds: float) -> list[UUID]:
         """List resources with files of at least that age."""
-        return _resource_ids(_older(self._root / kind, older_than_seconds))
+        return _resource_ids(self._older(self._root / kind, older_than_seconds))
 
     def sweep_staging(self, older_than_seconds: float) -> int:
         """Remove staged folders that nobody has written to for so long; return how many."""
-        stale = _older(self._incoming, older_than_seconds)
+        stale = self._older(self._incoming, older_than_seconds)
         for folder in stale:
             shutil.rmtree(folder, ignore_errors=True)  # another worker may sweep it at this moment
         return len(stale)
@@ -228,7 +282,7 @@ class FilesystemStorage:
         """
         parent = self._root / StoredKind.WORKSPACES / str(resource_id)
         own = parent / str(fencing_token)
-        with _disk_errors():
+        with disk_errors():
             if own.exists():
                 return own
             own.parent.mkdir(parents=True, exist_ok=True)
@@ -256,22 +310,44 @@ class FilesystemStorage:
         Raises:
             StorageUnavailableError: the files cannot be made durable.
         """
-        with _disk_errors():
-            for path in _walk(folder):
-                _sync(path)
+        with disk_errors(), ThreadPoolExecutor(FLUSH_THREADS) as threads:
+            for _ in threads.map(sync, walk(folder)):
+                pass
 
     def pseudonym_key_path(self) -> Path:
         """Return where the key of the pseudonyms is kept, which names patients in datasets."""
         return self._root / "private" / "pseudonym.key"
 
+    def sealing_key_path(self) -> Path:
+        """Return where the key is kept under which originals are sealed."""
+        return self._root / "private" / "sealing.key"
+
+    def key_note_path(self, key: Path) -> Path:
+        """Return where it is noted which key one of these is, apart from the key."""
+        return self._root / "key-ids" / f"{key.stem}.id"
+
     def check(self) -> None:
         """Prove that the storage can be written.
 
         Raises:
-            StorageUnavailableError: a file cannot be made.
+            StorageUnavailableError: a file cannot be written.
         """
-        with self.staging() as folder, _disk_errors():
-            (folder / "probe").touch()
+        with self.staging() as folder, disk_errors():
+            # Bytes that must reach the disk: a full one still makes empty files.
+            (folder / "probe").write_bytes(PROBE)
+            sync(folder / "probe")
+
+    def _older(self, parent: Path, seconds: float) -> list[Path]:
+        if not parent.is_dir():
+            return []
+        latest = self._disk_time() - seconds
+        return [folder for folder in parent.iterdir() if last_write(folder) <= latest]
+
+    def _disk_time(self) -> float:
+        """Ask the filesystem what time it is: a server's, or before ours was set, it is another."""
+        probe = self._root / ".time"
+        probe.touch()
+        return probe.stat().st_mtime
 
     def _bury(self, folder: Path) -> None:
         # Renamed first, so that no reader ever sees half a folder; a sweep ends what a crash left.
@@ -284,28 +360,6 @@ class FilesystemStorage:
         shutil.rmtree(grave)
 
 
-@contextmanager
-def _disk_errors() -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error) from error
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield everything in a folder, the folder itself last."""
-    for path in folder.iterdir():
-        yield from _walk(path) if path.is_dir() else (path,)
-    yield folder
-
-
-def _older(parent: Path, seconds: float) -> list[Path]:
-    latest = time.time() - seconds
-    if not parent.is_dir():
-        return []
-    return [folder for folder in parent.iterdir() if _last_write(folder) <= latest]
-
-
 def _resource_ids(folders: list[Path]) -> list[UUID]:
     """Return the ids in folder names; what an operator put there has none and is left alone."""
     return [UUID(folder.name) for folder in folders if _is_uuid(folder.name)]
@@ -316,26 +370,3 @@ def _is_uuid(name: str) -> bool:
         return str(UUID(name)) == name
     except ValueError:
         return False
-
-
-def _last_write(folder: Path) -> float:
-    try:
-        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-    except (FileNotFoundError, NotADirectoryError):
-        return time.time()  # renamed or removed at this moment: not for us
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def storage_error(error: OSError) -> StorageUnavailableError:
-    """Return what an error of the filesystem means to the service."""
-    reason = errno.errorcode.get(error.errno or 0, "unknown")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFullError(f"the storage is full ({reason})", reason=reason)
-    return StorageUnavailableError(f"the storage cannot be used ({reason})", reason=reason)

@@ -14,6 +14,7 @@ def make_series(**values: Any) -> Series:
         "series_instance_uid": "2.25.1",
         "study_instance_uid": "2.25.2",
         "frame_of_reference_uid": "2.25.3",
+        "is_deidentified": False,
         "patient_position": "HFS",
         "slice_count": 3,
         "rows": 32,

@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.core.actor import SYSTEM, Actor
 from services.core.database import Now
 from services.core.errors import ContourJobNotFoundError, IllegalTransitionError
 from services.core.lifecycle import JobState, is_legal
@@ -18,16 +19,21 @@ from services.core.tables.reviews import EditedRtstruct
 
 
 class ContourJobRepository:
-    """Contouring jobs."""
+    """Contouring jobs, as one actor sees them.
 
-    def __init__(self, session: Session, now: Now) -> None:
+    One that sees only what is its own finds nothing else here: not even that it exists.
+    """
+
+    def __init__(self, session: Session, now: Now, actor: Actor = SYSTEM) -> None:
         self._session = session
         self._now = now
+        self._actor = actor
 
     def add(self, series_id: UUID, *, correlation_id: str, max_attempts: int) -> ContourJob:
         """Queue a job; lock its series before (SeriesRepository.get_locked)."""
         job = ContourJob(
             series_id=series_id,
+            submitted_by=self._actor.id,
             correlation_id=correlation_id,
             max_attempts=max_attempts,
             created_at=self._now(),
@@ -43,9 +49,7 @@ class ContourJobRepository:
             ContourJobNotFoundError: no row has the id.
         """
         found = self._session.get(ContourJob, job_id, populate_existing=True)
-        if found is None:
-            raise ContourJobNotFoundError(job_id)
-        return found
+        return self._seen(job_id, found)
 
     def get_locked(self, job_id: UUID) -> ContourJob:
         """Return a job whose result nobody purges before this transaction ends.
@@ -53,10 +57,7 @@ class ContourJobRepository:
         Raises:
             ContourJobNotFoundError: no row has the id.
         """
-        found = self._session.get(ContourJob, job_id, with_for_update=True, populate_existing=True)
-        if found is None:
-            raise ContourJobNotFoundError(job_id)
-        return found
+        return self._seen(job_id, self._locked(job_id))
 
     def lock_of_series(self, series_id: UUID) -> None:
         """Lock the jobs of a series, in an order of their own, until this transaction ends."""
@@ -77,7 +78,14 @@ class ContourJobRepository:
             query = query.where(ContourJob.state == state)
         if series_id is not None:
             query = query.where(ContourJob.series_id == series_id)
+        if self._actor.sees_only_own:
+            query = query.where(ContourJob.submitted_by == self._actor.id)
         return list(self._session.scalars(page_of(query, ContourJob, after).limit(limit)))
+
+    def of_series(self, series_id: UUID) -> list[ContourJob]:
+        """List every job of a series, whoever submitted it: what is done to the series ends all."""
+        own = sa.select(ContourJob).where(ContourJob.series_id == series_id)
+        return list(self._session.scalars(own.order_by(ContourJob.id)))
 
     def queue_position(self, job: ContourJob) -> int | None:
         """Return how many queued jobs run before this one, or None once it left the queue."""
@@ -102,6 +110,7 @@ class ContourJobRepository:
             ContourJobNotFoundError: no row has the id.
             IllegalTransitionError: the job succeeded or failed before.
         """
+        self.get(job_id)
         LeaseRepository(self._session, self._now).request_cancel(TaskName.CONTOUR_JOB_RUN, job_id)
         job = self.get(job_id)
         if job.state is not JobState.CANCELLED and not is_legal(job.state, JobState.CANCELLED):
@@ -131,7 +140,9 @@ class ContourJobRepository:
             Whether it had a result and has none now.
         """
         # locked first: an edit that is being added meanwhile is seen by the second statement
-        job = self.get_locked(job_id)
+        job = self._locked(job_id)
+        if job is None:
+            raise ContourJobNotFoundError(job_id)
         edited = self._session.scalars(
             sa.select(EditedRtstruct.id)
             .where(EditedRtstruct.job_id == job_id, EditedRtstruct.purged_at.is_(None))
@@ -154,3 +165,11 @@ class ContourJobRepository:
                 )
             )
         )
+
+    def _locked(self, job_id: UUID) -> ContourJob | None:
+        return self._session.get(ContourJob, job_id, with_for_update=True, populate_existing=True)
+
+    def _seen(self, job_id: UUID, found: ContourJob | None) -> ContourJob:
+        if found is None or not self._actor.may_see(found.submitted_by):
+            raise ContourJobNotFoundError(job_id)
+        return found

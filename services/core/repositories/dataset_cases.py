@@ -55,6 +55,11 @@ class DatasetCaseRepository:
         )
         return {row.patient: row.part for row in rows}
 
+    def has_patients(self) -> bool:
+        """Tell whether a case of any version ever had a pseudonym."""
+        named = sa.select(DatasetCase.patient).where(DatasetCase.patient.is_not(None))
+        return self._session.scalars(named.limit(1)).first() is not None
+
     def unmatched_names(self, version_id: UUID) -> dict[str, list[str]]:
         """Return, by case, the names of regions that meant no structure."""
         rows = self._session.execute(

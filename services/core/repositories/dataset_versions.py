@@ -1,5 +1,6 @@
 """Every statement about dataset versions."""
 
+import datetime as dt
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -140,7 +141,50 @@ class DatasetVersionRepository:
             raise IllegalTransitionError(version_id, version.state, JobState.CANCELLED)
         return version
 
-    def find_run_on(self, version_id: UUID) -> UUID | None:
+    def all_locked(self, dataset_id: UUID) -> list[DatasetVersion]:
+        """Return the versions of a dataset, whose files nobody removes before the end of this."""
+        return list(
+            self._session.scalars(
+                sa.select(DatasetVersion)
+                .where(DatasetVersion.dataset_id == dataset_id)
+                .order_by(DatasetVersion.number)
+                .with_for_update()
+            )
+        )
+
+    def find_user(self, version_id: UUID) -> dict[str, UUID] | None:
+        """Return what needs a version, by the name of its id: a run or a model; None: nothing."""
+        run_id = self._find_run_on(version_id)
+        if run_id is not None:
+            return {"run_id": run_id}
+        model_version_id = self._find_model_in_use_of(version_id)
+        return None if model_version_id is None else {"model_version_id": model_version_id}
+
+    def stored_among(self, version_ids: list[UUID]) -> set[UUID]:
+        """Tell which of these ids are versions whose files are, or may soon be, in storage."""
+        return set(
+            self._session.scalars(
+                sa.select(DatasetVersion.id).where(
+                    DatasetVersion.id.in_(version_ids),
+                    DatasetVersion.purged_at.is_(None),
+                    DatasetVersion.state.in_([JobState.SUCCEEDED, JobState.RUNNING]),
+                )
+            )
+        )
+
+    def ended_among(self, version_ids: list[UUID], before: dt.datetime) -> set[UUID]:
+        """Tell which of these ids are versions that ended before a moment, for good."""
+        return set(
+            self._session.scalars(
+                sa.select(DatasetVersion.id).where(
+                    DatasetVersion.id.in_(version_ids),
+                    DatasetVersion.state.in_(TERMINAL_STATES),
+                    DatasetVersion.finished_at < before,
+                )
+            )
+        )
+
+    def _find_run_on(self, version_id: UUID) -> UUID | None:
         """Return a run on a version that is not over, or None."""
         return self._session.scalars(
             sa.select(Run.id)
@@ -149,7 +193,7 @@ class DatasetVersionRepository:
             .limit(1)
         ).first()
 
-    def find_model_in_use_of(self, version_id: UUID) -> UUID | None:
+    def _find_model_in_use_of(self, version_id: UUID) -> UUID | None:
         """Return a model version that contours or is being checked and learned from it, or None."""
         trained_on_it = (
             sa.select(Run.id)
@@ -168,35 +212,3 @@ class DatasetVersionRepository:
             )
             .limit(1)
         ).first()
-
-    def purge(self, version: DatasetVersion) -> bool:
-        """Mark an ended version that was locked before as without files; return whether it had any.
-
-        Remove the files before the commit.
-        """
-        if version.purged_at is not None or not version.state.is_terminal:
-            return False
-        version.purged_at = self._now()
-        return True
-
-    def stored_among(self, version_ids: list[UUID]) -> set[UUID]:
-        """Tell which of these ids are versions whose files are, or may soon be, in storage."""
-        return set(
-            self._session.scalars(
-                sa.select(DatasetVersion.id).where(
-                    DatasetVersion.id.in_(version_ids),
-                    DatasetVersion.purged_at.is_(None),
-                    DatasetVersion.state.in_([JobState.SUCCEEDED, JobState.RUNNING]),
-                )
-            )
-        )
-
-    def ended_among(self, version_ids: list[UUID]) -> set[UUID]:
-        """Tell which of these ids are versions that nobody will work on again."""
-        return set(
-            self._session.scalars(
-                sa.select(DatasetVersion.id).where(
-                    DatasetVersion.id.in_(version_ids), DatasetVersion.state.in_(TERMINAL_STATES)
-                )
-            )
-        )

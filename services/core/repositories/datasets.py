@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from services.core.database import Now
+from services.core.database import Now, moments_in_turn
+from services.core.deletion_errors import DatasetRemovedError
 from services.core.errors import DatasetExistsError, DatasetNotFoundError
 from services.core.lifecycle import DatasetSourceKind, JobState
 from services.core.repositories.paging import PageCursor, page_of
@@ -43,26 +44,22 @@ class DatasetRepository:
 
         Raises:
             DatasetNotFoundError: no row has the id.
+            DatasetRemovedError: it was deleted.
         """
-        found = self._session.get(Dataset, dataset_id, populate_existing=True)
-        if found is None:
-            raise DatasetNotFoundError(dataset_id)
-        return found
+        return self._get(dataset_id, is_locked=False)
 
     def get_locked(self, dataset_id: UUID) -> Dataset:
         """Return a dataset that gets no source or version, and loses none, by anyone else now.
 
         Raises:
             DatasetNotFoundError: no row has the id.
+            DatasetRemovedError: it was deleted.
         """
-        found = self._session.get(Dataset, dataset_id, with_for_update=True, populate_existing=True)
-        if found is None:
-            raise DatasetNotFoundError(dataset_id)
-        return found
+        return self._get(dataset_id, is_locked=True)
 
     def page(self, limit: int, after: PageCursor | None = None) -> list[Dataset]:
         """List datasets, newest first, from behind a cursor."""
-        query = page_of(sa.select(Dataset), Dataset, after)
+        query = page_of(sa.select(Dataset).where(Dataset.purged_at.is_(None)), Dataset, after)
         return list(self._session.scalars(query.limit(limit)))
 
     def known_among(self, wanted: Sequence[DatasetSource]) -> dict[str, DatasetSource]:
@@ -81,8 +78,8 @@ class DatasetRepository:
 
     def add_sources(self, sources: Sequence[DatasetSource]) -> None:
         """Bring new sources to a dataset that was locked before; created_at is set here."""
-        for source in sources:
-            source.created_at = self._now()
+        for source, moment in zip(sources, moments_in_turn(self._now()), strict=False):
+            source.created_at = moment
         self._session.add_all(sources)
         self._session.flush()
 
@@ -94,6 +91,14 @@ class DatasetRepository:
             .group_by(DatasetSource.kind)
         )
         return {row.kind: row[1] for row in rows}
+
+    def find_source(self, dataset_id: UUID, source_id: UUID) -> DatasetSource | None:
+        """Return a source of a dataset, or None."""
+        return self._session.scalars(
+            sa.select(DatasetSource).where(
+                DatasetSource.id == source_id, DatasetSource.dataset_id == dataset_id
+            )
+        ).one_or_none()
 
     def latest_sources(self, dataset_id: UUID, limit: int) -> list[DatasetSource]:
         """List sources, those added last first."""
@@ -153,6 +158,16 @@ class DatasetRepository:
                 sa.select(DatasetSource.id).where(DatasetSource.id.in_(source_ids))
             )
         )
+
+    def _get(self, dataset_id: UUID, *, is_locked: bool) -> Dataset:
+        found = self._session.get(
+            Dataset, dataset_id, with_for_update=is_locked, populate_existing=True
+        )
+        if found is None:
+            raise DatasetNotFoundError(dataset_id)
+        if found.purged_at is not None:
+            raise DatasetRemovedError(dataset_id)
+        return found
 
     def _times_sent(self, edited_ids: Sequence[UUID]) -> dict[str, dt.datetime]:
         rows = self._session.execute(

@@ -8,6 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from services.core.actor import SYSTEM, Actor
 from services.core.database import Now
 from services.core.errors import EditedRtstructNotFoundError
 from services.core.lifecycle import (
@@ -22,7 +23,7 @@ from services.core.queue import TaskName
 from services.core.repositories.leases import LeaseRepository
 from services.core.repositories.paging import PageCursor, page_of
 from services.core.tables.contouring import ContourJob
-from services.core.tables.datasets import DatasetSource, DatasetVersion
+from services.core.tables.datasets import Dataset, DatasetSource, DatasetVersion
 from services.core.tables.reviews import EditedRtstruct
 
 
@@ -51,15 +52,15 @@ class AddedEdit:
 class EditedRtstructRepository:
     """RTSTRUCTs as clinicians corrected them."""
 
-    def __init__(self, session: Session, now: Now) -> None:
+    def __init__(self, session: Session, now: Now, actor: Actor = SYSTEM) -> None:
         self._session = session
         self._now = now
+        self._actor = actor
 
     def add(self, new: NewEdit, *, correlation_id: str, max_attempts: int) -> AddedEdit:
         """Return the one row of this file of a job; lock the job before.
 
-        A row whose file was removed gets it back, for a further retention time; one whose
-        comparison failed or was cancelled is queued again.
+        One whose comparison failed or was cancelled is queued again.
         """
         known = self._session.scalars(
             sa.select(EditedRtstruct)
@@ -75,13 +76,11 @@ class EditedRtstructRepository:
                 needs_file=True,
                 needs_work=True,
             )
-        needs_file, needs_work = known.purged_at is not None, known.state in RESUMABLE_STATES
-        if needs_file:
-            known.purged_at, known.created_at = None, self._now()
+        needs_work = known.state in RESUMABLE_STATES
         if needs_work:
             _queue_again(known, correlation_id, max_attempts)
         self._session.flush()
-        return AddedEdit(row=known, needs_file=needs_file, needs_work=needs_work)
+        return AddedEdit(row=known, needs_file=False, needs_work=needs_work)
 
     def get(self, edited_id: UUID) -> EditedRtstruct:
         """Return an edited RTSTRUCT as it is now.
@@ -115,16 +114,54 @@ class EditedRtstructRepository:
         leases = LeaseRepository(self._session, self._now)
         return leases.queue_positions(TaskName.EDITED_RTSTRUCT_COMPARE, rows)
 
-    def kept_of_series(self, series_id: UUID) -> list[EditedRtstruct]:
-        """List the edited RTSTRUCTs of a series' jobs whose files were not removed."""
+    def of_series(self, series_id: UUID) -> list[EditedRtstruct]:
+        """List the edited RTSTRUCTs of a series' jobs, those without files included."""
         return list(
             self._session.scalars(
                 sa.select(EditedRtstruct)
                 .join(ContourJob, ContourJob.id == EditedRtstruct.job_id)
-                .where(ContourJob.series_id == series_id, EditedRtstruct.purged_at.is_(None))
-                .order_by(EditedRtstruct.created_at, EditedRtstruct.id)
+                .where(ContourJob.series_id == series_id)
+                .order_by(EditedRtstruct.id)
             )
         )
+
+    def of_job(self, job_id: UUID) -> list[EditedRtstruct]:
+        """List the edited RTSTRUCTs of a job, those without files included."""
+        own = sa.select(EditedRtstruct).where(EditedRtstruct.job_id == job_id)
+        return list(self._session.scalars(own.order_by(EditedRtstruct.id)))
+
+    def get_locked(self, edited_id: UUID) -> EditedRtstruct:
+        """Return an edited RTSTRUCT that nobody purges before this transaction ends.
+
+        Raises:
+            EditedRtstructNotFoundError: no row has the id.
+        """
+        found = self._session.get(
+            EditedRtstruct, edited_id, with_for_update=True, populate_existing=True
+        )
+        if found is None:
+            raise EditedRtstructNotFoundError(edited_id)
+        return found
+
+    def find_reader(self, edited_ids: Sequence[UUID]) -> UUID | None:
+        """Return a dataset version in progress that reads one of these, or None.
+
+        The datasets that have them as sources are locked: none begins a version meanwhile.
+        """
+        contents = [str(edited_id) for edited_id in edited_ids]
+        has_one = sa.select(DatasetSource.dataset_id).where(
+            DatasetSource.kind == DatasetSourceKind.EDITED_RTSTRUCT,
+            DatasetSource.content.in_(contents),
+        )
+        locked = sa.select(Dataset.id).where(Dataset.id.in_(has_one)).order_by(Dataset.id)
+        dataset_ids = self._session.scalars(locked.with_for_update()).all()
+        return self._session.scalars(
+            sa.select(DatasetVersion.id)
+            .where(
+                DatasetVersion.dataset_id.in_(dataset_ids), DatasetVersion.state.in_(ACTIVE_STATES)
+            )
+            .limit(1)
+        ).first()
 
     def due_for_purge(self, before: dt.datetime, limit: int) -> list[UUID]:
         """List those sent before a moment, compared and not purged."""
@@ -141,18 +178,16 @@ class EditedRtstructRepository:
             )
         )
 
-    def purge(self, edited_id: UUID, *, even_if_awaited: bool = False) -> bool:
+    def purge(self, edited_id: UUID) -> bool:
         """Mark a compared one as without file; return whether it had one.
 
-        One that a dataset version is about to read stays, unless a person wants it gone. The row
-        stays locked until the transaction ends: remove the file before the commit.
+        One that a dataset version is about to read stays. The row stays locked until the
+        transaction ends.
         """
-        row = self._session.get(
-            EditedRtstruct, edited_id, with_for_update=True, populate_existing=True
-        )
-        if row is None or row.purged_at is not None or not row.state.is_terminal:
+        row = self.get_locked(edited_id)
+        if row.purged_at is not None or not row.state.is_terminal:
             return False
-        if not even_if_awaited and self._is_awaited(edited_id):
+        if self.find_reader([edited_id]) is not None:
             return False
         row.purged_at = self._now()
         self._session.flush()
@@ -168,24 +203,12 @@ class EditedRtstructRepository:
             )
         )
 
-    def _is_awaited(self, edited_id: UUID) -> bool:
-        version = self._session.scalars(
-            sa.select(DatasetVersion.id)
-            .join(DatasetSource, DatasetSource.dataset_id == DatasetVersion.dataset_id)
-            .where(
-                DatasetSource.kind == DatasetSourceKind.EDITED_RTSTRUCT,
-                DatasetSource.content == str(edited_id),
-                DatasetVersion.state.in_(ACTIVE_STATES),
-            )
-            .limit(1)
-        ).first()
-        return version is not None
-
     def _insert(self, new: NewEdit, correlation_id: str, max_attempts: int) -> EditedRtstruct:
         row = EditedRtstruct(
             job_id=new.job_id,
             review_id=new.review_id,
             reviewer=new.reviewer,
+            sent_by=self._actor.id,
             content_sha256=new.content_sha256,
             byte_count=new.byte_count,
             correlation_id=correlation_id,

@@ -7,17 +7,19 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from services.core.actor import SYSTEM
 from services.core.database import Now
 from services.core.errors import IdempotencyKeyReusedError
 from services.core.tables.operations import IdempotencyRecord
 
 
 class IdempotencyRepository:
-    """What the Idempotency-Keys of the last hours made."""
+    """What the Idempotency-Keys of one actor made in the last hours."""
 
-    def __init__(self, session: Session, now: Now) -> None:
+    def __init__(self, session: Session, now: Now, actor_id: str = SYSTEM.id) -> None:
         self._session = session
         self._now = now
+        self._actor_id = actor_id
 
     def find(self, *, route: str, key: str, request_sha256: str) -> UUID | None:
         """Return the resource this request made before, or None.
@@ -27,7 +29,9 @@ class IdempotencyRepository:
         """
         record = self._session.scalars(
             sa.select(IdempotencyRecord).where(
-                IdempotencyRecord.route == route, IdempotencyRecord.key == key
+                IdempotencyRecord.actor_id == self._actor_id,
+                IdempotencyRecord.route == route,
+                IdempotencyRecord.key == key,
             )
         ).one_or_none()
         if record is None:
@@ -50,6 +54,7 @@ class IdempotencyRepository:
             with self._session.begin_nested():
                 self._session.add(
                     IdempotencyRecord(
+                        actor_id=self._actor_id,
                         route=route,
                         key=key,
                         request_sha256=request_sha256,
@@ -65,7 +70,7 @@ class IdempotencyRepository:
         return resource_id
 
     def forget(self, before: dt.datetime) -> None:
-        """Remove the records made before a moment."""
+        """Remove the records that anybody made before a moment."""
         self._session.execute(
             sa.delete(IdempotencyRecord).where(IdempotencyRecord.created_at < before)
         )

@@ -5,9 +5,11 @@ the token, so a worker that was frozen past its lease changes nothing any more.
 """
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,6 +18,7 @@ from sqlalchemy.orm import Session
 from services.core.database import Now
 from services.core.lifecycle import JobErrorCode, JobStage, JobState
 from services.core.queue import TaskName
+from services.core.repositories.tallies import ended_work, measured_seconds
 from services.core.tables.contouring import ContourJob
 from services.core.tables.datasets import DatasetVersion
 from services.core.tables.experiments import Report, Run
@@ -29,7 +32,10 @@ and what stands behind them is not due yet anyway."""
 
 RESEND_GROWTH = 0.1
 """A message is sent again once the last one has this share of the row's age then. A row that waits
-for a day behind trainings costs some seventy messages, not one a minute."""
+for a day behind trainings costs some two hundred messages, not one a minute."""
+
+RESEND_MOST = 10
+"""At most so many times the least pause: a clock that was set forward makes rows look old."""
 
 
 TABLE_OF: dict[TaskName, type[Leased]] = {
@@ -42,6 +48,17 @@ TABLE_OF: dict[TaskName, type[Leased]] = {
     TaskName.REPORT_WRITE: Report,
 }
 """Whose rows a task works on."""
+
+
+NO_LEASE: Json = {"lease_owner": None, "lease_until": None}
+
+QUEUED_AGAIN: Json = {
+    "state": JobState.QUEUED,
+    "stage": JobStage.WAITING,
+    "progress": 0.0,
+    **NO_LEASE,
+}
+"""Columns of a row that waits for its next start."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +165,21 @@ class LeaseRepository:
             claim, JobState.FAILED, error_code=code, error_detail=detail, error_context=context
         )
 
+    def give_back(self, claim: Claim) -> bool:
+        """Queue a row again whose start met what may pass, such as a full disk.
+
+        Its message counts as sent now, so that the next start comes after a pause.
+
+        Returns:
+            False if the lease was lost, or no attempt is left.
+        """
+        table = TABLE_OF[claim.task]
+        statement = self._update_of(claim).where(table.attempt < table.max_attempts)
+        given_back = self._session.execute(
+            statement.values(**QUEUED_AGAIN, published_at=self._now()).returning(table.id)
+        )
+        return given_back.first() is not None
+
     def cancel(self, claim: Claim) -> bool:
         """End a row as CANCELLED; False if the lease was lost."""
         return self._end(claim, JobState.CANCELLED)
@@ -156,20 +188,35 @@ class LeaseRepository:
         """Cancel queued rows at once; ask the workers of running ones to stop."""
         table = TABLE_OF[task]
         own = sa.update(table).where(table.id.in_(resource_ids))
-        for source, values in (
-            (JobState.QUEUED, self._ended(JobState.CANCELLED)),
-            (JobState.RUNNING, {"cancel_requested": True}),
-        ):
-            self._session.execute(
-                own.where(table.state == source)
-                .values(**values)
-                .execution_options(synchronize_session=False)
-            )
+        cancelled = self._session.scalars(
+            own.where(table.state == JobState.QUEUED)
+            .values(**self._ended(JobState.CANCELLED))
+            .returning(table.id)
+            .execution_options(synchronize_session=False)
+        ).all()
+        self._note_ended(task, JobState.CANCELLED, None, cancelled)
+        self._session.execute(
+            own.where(table.state == JobState.RUNNING)
+            .values(cancel_requested=True)
+            .execution_options(synchronize_session=False)
+        )
 
-    def reap(self, task: TaskName) -> Reaped:
-        """Take rows from workers that fell silent: queued again, or ended where that is no use."""
+    def reap(self, task: TaskName, *, longest_seconds: float = math.inf) -> Reaped:
+        """Take rows from workers that fell silent: queued again, or ended where that is no use.
+
+        A lease that ends later than any can was given before the clock was set back; its worker,
+        if it lives, has extended it by the time that an honest one would have run out.
+
+        Args:
+            task: whose rows.
+            longest_seconds: of a lease.
+        """
         table = TABLE_OF[task]
-        expired = sa.and_(table.state == JobState.RUNNING, table.lease_until < self._now())
+        over = table.lease_until < self._now()
+        if math.isfinite(longest_seconds):
+            latest = self._now() + dt.timedelta(seconds=2 * longest_seconds)
+            over = sa.or_(over, table.lease_until > latest)
+        expired = sa.and_(table.state == JobState.RUNNING, over)
         cancelled = self._reap(
             table, sa.and_(expired, table.cancel_requested), **self._ended(JobState.CANCELLED)
         )
@@ -183,11 +230,11 @@ class LeaseRepository:
         requeued = self._reap(
             table,
             expired,
-            state=JobState.QUEUED,
-            stage=JobStage.WAITING,
-            progress=0.0,
+            **QUEUED_AGAIN,
             published_at=None,
         )
+        self._note_ended(task, JobState.CANCELLED, None, cancelled)
+        self._note_ended(task, JobState.FAILED, JobErrorCode.WORKER_LOST, failed)
         return Reaped(requeued=requeued, failed=failed, cancelled=cancelled)
 
     def due_for_sending(self, task: TaskName, *, resend_seconds: float) -> list[UUID]:
@@ -232,8 +279,9 @@ class LeaseRepository:
         if row.published_at is None:
             return False
         waited = (row.published_at - row.created_at).total_seconds()
-        silent = (self._now() - row.published_at).total_seconds()
-        return silent > max(least, waited * RESEND_GROWTH)
+        # Sent in the future: the clock was set back since, and who knows how long ago it was.
+        silent = abs((self._now() - row.published_at).total_seconds())
+        return silent > min(max(least, waited * RESEND_GROWTH), least * RESEND_MOST)
 
     def _update_of(self, claim: Claim) -> sa.Update:
         table = TABLE_OF[claim.task]
@@ -248,23 +296,38 @@ class LeaseRepository:
         )
 
     def _end(self, claim: Claim, state: JobState, **values: object) -> bool:
+        table = TABLE_OF[claim.task]
         statement = self._update_of(claim).values(**values, **self._ended(state))
-        ended = self._session.execute(statement.returning(TABLE_OF[claim.task].id))
-        return ended.first() is not None
+        ended = self._session.execute(
+            statement.returning(table.created_at, table.started_at)
+        ).one_or_none()
+        if ended is None:
+            return False
+        stages: Any = values.get("seconds")  # Any: the outcome's own column
+        seconds = measured_seconds(ended, stages, self._now())
+        code: Any = values.get("error_code")  # Any: likewise
+        self._session.add(ended_work(claim.task, state, code, seconds=seconds))
+        return True
+
+    def _note_ended(
+        self, task: TaskName, state: JobState, code: str | None, ended: Sequence[UUID]
+    ) -> None:
+        """Count rows that ended without a worker."""
+        if ended:
+            self._session.add(ended_work(task, state, code, count=len(ended)))
 
     def _ended(self, state: JobState) -> Json:
         return {
             "state": state,
             "stage": JobStage.DONE,
-            "lease_owner": None,
-            "lease_until": None,
             "finished_at": self._now(),
+            **NO_LEASE,
         }
 
     def _reap(
         self, table: type[Leased], lost: sa.ColumnElement[bool], **values: object
     ) -> tuple[UUID, ...]:
-        cleared = {"lease_owner": None, "lease_until": None} | values
+        cleared = NO_LEASE | values
         reaped = self._session.scalars(
             sa.update(table)
             .where(lost)

@@ -106,8 +106,8 @@ class ModelVersionRepository:
 
     def with_files_among(self, version_ids: list[UUID]) -> set[UUID]:
         """Tell which of these ids are versions whose files are, or may soon be, in storage."""
-        states = [JobState.SUCCEEDED, JobState.RUNNING]
-        return self._among(version_ids, ModelVersion.state.in_(states))
+        has_files = ModelVersion.state.in_([JobState.SUCCEEDED, JobState.RUNNING])
+        return self._among(version_ids, sa.and_(has_files, ModelVersion.purged_at.is_(None)))
 
     def with_upload_among(self, version_ids: list[UUID]) -> set[UUID]:
         """Tell which of these ids are versions whose imported files are still to be checked."""

@@ -31,13 +31,13 @@ class ReportRepository:
         )
         self._session.flush()
 
-    def get(self, report_id: UUID) -> Report:
-        """Return a report as it is now.
+    def get(self, report_id: UUID, *, locked: bool = False) -> Report:
+        """Return a report as it is now; locked, it stays so until the transaction ends.
 
         Raises:
             ReportNotFoundError: no row has the id.
         """
-        found = self._session.get(Report, report_id, populate_existing=True)
+        found = self._session.get(Report, report_id, populate_existing=True, with_for_update=locked)
         if found is None:
             raise ReportNotFoundError(report_id)
         return found
@@ -72,6 +72,7 @@ class ReportRepository:
             self._session.scalars(
                 sa.select(Report.id).where(
                     Report.id.in_(report_ids),
+                    Report.purged_at.is_(None),
                     Report.state.in_([JobState.SUCCEEDED, JobState.RUNNING]),
                 )
             )

@@ -9,6 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
+from services.core.actor import SYSTEM, Actor
 from services.core.database import Now
 from services.core.errors import ReviewNotFoundError
 from services.core.repositories.paging import PageCursor, page_of
@@ -53,11 +54,12 @@ class NewReview:
 
 
 class ReviewRepository:
-    """Reviews of contour jobs."""
+    """Reviews of contour jobs; new ones are the actor's."""
 
-    def __init__(self, session: Session, now: Now) -> None:
+    def __init__(self, session: Session, now: Now, actor: Actor = SYSTEM) -> None:
         self._session = session
         self._now = now
+        self._actor = actor
 
     def add(self, new: NewReview, grades: Iterable[SliceGrade]) -> Review:
         """Keep a review in place of the reader's earlier ones of the job, which stay as a record.
@@ -71,6 +73,7 @@ class ReviewRepository:
         review = Review(
             job_id=new.job_id,
             reviewer=new.reviewer,
+            reviewed_by=self._actor.id,
             minutes=new.minutes,
             comment=new.comment,
             created_at=self._now(),

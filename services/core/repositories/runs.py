@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from services.core.database import Now
+from services.core.database import Now, moments_in_turn
 from services.core.errors import RunNotFoundError
 from services.core.lifecycle import RESUMABLE_STATES, CasePart, JobStage, JobState
 from services.core.repositories.leases import Claim
@@ -31,9 +31,9 @@ class RunRepository:
         self._now = now
 
     def add_all(self, runs: Sequence[Run]) -> None:
-        """Bring runs into the transaction, queued; created_at is set here."""
-        for run in runs:
-            run.created_at = self._now()
+        """Bring runs into the transaction, queued in their order; created_at is set here."""
+        for run, moment in zip(runs, moments_in_turn(self._now()), strict=False):
+            run.created_at = moment
         self._session.add_all(runs)
         self._session.flush()
 

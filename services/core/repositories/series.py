@@ -7,40 +7,67 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from services.core.database import Now
+from services.core.actor import SYSTEM, Actor
+from services.core.database import Now, UtcDateTime
 from services.core.errors import SeriesNotFoundError
 from services.core.repositories.paging import PageCursor, page_of
+from services.core.tables.access import SeriesOwner
 from services.core.tables.contouring import ContourJob, Series
+
+MOST_TIMES_PURGED_MEANWHILE = 8
+"""How often the row that an insert ran into may be gone when it is looked for."""
 
 
 class SeriesRepository:
-    """CT series in storage."""
+    """CT series in storage, as one actor sees them.
 
-    def __init__(self, session: Session, now: Now) -> None:
+    One that sees only what is its own finds nothing else here: not even that it exists.
+    """
+
+    def __init__(self, session: Session, now: Now, actor: Actor = SYSTEM) -> None:
         self._session = session
         self._now = now
+        self._actor = actor
 
     def get_or_create(self, new: Series) -> tuple[Series, bool]:
-        """Return the one row of this content, locked, and whether its files must be published.
+        """Return the one row of this content, locked, and whether it is new, without files.
 
-        The row is new, or known and then again without files, or known with files: only in the
-        last case False comes back. Whoever posts the same content at the same time waits here
-        for the other's commit. created_at is set here.
+        Whoever posts the same content at the same time waits here for the other's commit, and so
+        does who posts what is being purged: a purged series is known by nothing any more, and
+        its content is new again. created_at and posted_again_at are set here.
         """
         new.created_at = self._now()
-        try:
-            with self._session.begin_nested():
-                self._session.add(new)
-        except IntegrityError:
-            known = self._session.scalars(
-                sa.select(Series)
-                .where(Series.content_sha256 == new.content_sha256)
-                .with_for_update()
-            ).one()
-            was_purged = known.purged_at is not None
-            known.purged_at = None
-            return known, was_purged
+        for attempt in range(MOST_TIMES_PURGED_MEANWHILE):
+            try:
+                with self._session.begin_nested():
+                    self._session.add(new)
+            except IntegrityError:
+                known = self.find_by_content(new.content_sha256, locked=True)
+                if known is not None:
+                    known.posted_again_at = self._now()
+                    return known, False
+                if attempt + 1 == MOST_TIMES_PURGED_MEANWHILE:
+                    raise
+            else:
+                break
         return new, True
+
+    def add_owner(self, series: Series) -> None:
+        """Note that the actor posted a series, which get_or_create locked before."""
+        if self._session.get(SeriesOwner, (series.id, self._actor.id)) is None:
+            self._session.add(
+                SeriesOwner(
+                    series_id=series.id, actor_id=self._actor.id, created_at=series.created_at
+                )
+            )
+            self._session.flush()
+
+    def has_other_owner(self, series_id: UUID) -> bool:
+        """Tell whether somebody else posted the series too."""
+        others = sa.select(SeriesOwner.actor_id).where(
+            SeriesOwner.series_id == series_id, SeriesOwner.actor_id != self._actor.id
+        )
+        return self._session.scalars(others.limit(1)).first() is not None
 
     def get(self, series_id: UUID) -> Series:
         """Return a series.
@@ -48,10 +75,7 @@ class SeriesRepository:
         Raises:
             SeriesNotFoundError: no row has the id.
         """
-        found = self._session.get(Series, series_id)
-        if found is None:
-            raise SeriesNotFoundError(series_id)
-        return found
+        return self._seen(series_id, self._session.get(Series, series_id))
 
     def get_locked(self, series_id: UUID) -> Series:
         """Return a series that nobody purges before this transaction ends.
@@ -60,36 +84,50 @@ class SeriesRepository:
             SeriesNotFoundError: no row has the id.
         """
         found = self._session.get(Series, series_id, with_for_update=True, populate_existing=True)
-        if found is None:
-            raise SeriesNotFoundError(series_id)
-        return found
+        return self._seen(series_id, found)
 
-    def find_by_content(self, content_sha256: str) -> Series | None:
+    def find_by_content(self, content_sha256: str, *, locked: bool = False) -> Series | None:
         """Return the series of this content, with or without files, or None."""
-        return self._session.scalars(
-            sa.select(Series).where(Series.content_sha256 == content_sha256)
-        ).one_or_none()
+        query = sa.select(Series).where(Series.content_sha256 == content_sha256)
+        if locked:
+            query = query.with_for_update()
+        return self._session.scalars(query).one_or_none()
 
     def page(self, limit: int, after: PageCursor | None = None) -> list[Series]:
         """List series, newest first, from behind a cursor."""
+        if self._actor.sees_only_own:
+            return self._own_page(limit, after)
         return list(self._session.scalars(page_of(sa.select(Series), Series, after).limit(limit)))
 
     def due_for_purge(self, before: dt.datetime, limit: int) -> list[UUID]:
-        """List series posted before a moment whose jobs have all been purged."""
+        """List series last posted before a moment whose jobs have all been purged."""
         kept = sa.exists().where(ContourJob.series_id == Series.id, ContourJob.purged_at.is_(None))
         return list(
             self._session.scalars(
                 sa.select(Series.id)
-                .where(Series.purged_at.is_(None), Series.created_at < before, ~kept)
+                .where(Series.purged_at.is_(None), _last_posted_before(before), ~kept)
                 .order_by(Series.created_at)
                 .limit(limit)
             )
         )
 
-    def purge(self, series_id: UUID) -> bool:
-        """Mark a series as without files, unless a job still needs them; return whether.
+    def unused(self, before: dt.datetime, limit: int) -> list[UUID]:
+        """List series with files, last posted before a moment, that no job was ever asked for."""
+        used = sa.exists().where(ContourJob.series_id == Series.id)
+        return list(
+            self._session.scalars(
+                sa.select(Series.id)
+                .where(Series.purged_at.is_(None), _last_posted_before(before), ~used)
+                .order_by(Series.created_at)
+                .limit(limit)
+            )
+        )
 
-        The row stays locked until the transaction ends: remove the files before the commit.
+    def purge(self, series_id: UUID, before: dt.datetime) -> bool:
+        """Mark a series as without files; return whether.
+
+        Not one that a job needs, or that was posted again since the moment. The row stays locked
+        until the transaction ends.
         """
         series = self.get_locked(series_id)
         needed = self._session.scalars(
@@ -97,7 +135,8 @@ class SeriesRepository:
             .where(ContourJob.series_id == series_id, ContourJob.purged_at.is_(None))
             .limit(1)
         ).first()
-        if series.purged_at is not None or needed is not None:
+        last_posted_at = series.posted_again_at or series.created_at
+        if series.purged_at is not None or needed is not None or last_posted_at >= before:
             return False
         series.purged_at = self._now()
         return True
@@ -109,3 +148,37 @@ class SeriesRepository:
                 sa.select(Series.id).where(Series.id.in_(series_ids), Series.purged_at.is_(None))
             )
         )
+
+    def has_deidentified(self) -> bool:
+        """Tell whether any series in storage was de-identified."""
+        stored = sa.select(Series.id).where(Series.is_deidentified, Series.purged_at.is_(None))
+        return self._session.scalars(stored.limit(1)).first() is not None
+
+    def _seen(self, series_id: UUID, found: Series | None) -> Series:
+        if found is not None and self._actor.sees_only_own:
+            owner = self._session.get(SeriesOwner, (series_id, self._actor.id))
+            found = found if owner is not None else None
+        if found is None:
+            raise SeriesNotFoundError(series_id)
+        return found
+
+    def _own_page(self, limit: int, after: PageCursor | None) -> list[Series]:
+        query = (
+            sa.select(Series)
+            .join(SeriesOwner, SeriesOwner.series_id == Series.id)
+            .where(SeriesOwner.actor_id == self._actor.id)
+            .order_by(SeriesOwner.created_at.desc(), SeriesOwner.series_id.desc())
+        )
+        if after is not None:
+            query = query.where(
+                sa.tuple_(SeriesOwner.created_at, SeriesOwner.series_id)
+                < sa.tuple_(sa.bindparam(None, after.created_at, UtcDateTime()), after.id)
+            )
+        return list(self._session.scalars(query.limit(limit)))
+
+
+def _last_posted_before(moment: dt.datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        Series.created_at < moment,  # by the index
+        sa.or_(Series.posted_again_at.is_(None), Series.posted_again_at < moment),
+    )

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from services.core.database import Now
-from services.core.lifecycle import TERMINAL_STATES, JobState
+from services.core.lifecycle import JobState
 from services.core.repositories.paging import PageCursor, page_of
 from services.core.tables.model_versions import ShadowContour
 
@@ -92,24 +92,6 @@ class ShadowContourRepository:
             failures={row.error_code: row.jobs for row in counted if row.error_code is not None},
             agreement=self._agreement(own, structures, measures),
         )
-
-    def purge_of(self, job_id: UUID) -> list[UUID]:
-        """Mark the ended shadows of a job as without result; return those that were not before.
-
-        The rows stay locked until the transaction ends: remove the files before the commit.
-        """
-        purged = self._session.scalars(
-            sa.update(ShadowContour)
-            .where(
-                ShadowContour.job_id == job_id,
-                ShadowContour.state.in_(TERMINAL_STATES),
-                ShadowContour.purged_at.is_(None),
-            )
-            .values(purged_at=self._now())
-            .returning(ShadowContour.id)
-            .execution_options(synchronize_session=False)
-        )
-        return list(purged)
 
     def with_result_among(self, shadow_ids: list[UUID]) -> set[UUID]:
         """Tell which of these ids are shadows whose result is, or may soon be, in storage."""

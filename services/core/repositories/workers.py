@@ -24,12 +24,20 @@ class WorkerRepository:
 
     def seen_within(self, seconds: float, queue: QueueName | None = None) -> list[WorkerHeartbeat]:
         """List the workers that reported themselves so lately."""
+        lately = dt.timedelta(seconds=seconds)
         query = sa.select(WorkerHeartbeat).where(
-            WorkerHeartbeat.seen_at >= self._now() - dt.timedelta(seconds=seconds)
+            WorkerHeartbeat.seen_at >= self._now() - lately,
+            # later than that: seen before the clock was set back
+            WorkerHeartbeat.seen_at <= self._now() + lately,
         )
         if queue is not None:
             query = query.where(WorkerHeartbeat.queue == queue)
         return list(self._session.scalars(query.order_by(WorkerHeartbeat.name)))
+
+    def all(self) -> list[WorkerHeartbeat]:
+        """List every worker that has not signed off and is not forgotten."""
+        query = sa.select(WorkerHeartbeat).order_by(WorkerHeartbeat.name)
+        return list(self._session.scalars(query.execution_options(populate_existing=True)))
 
     def sign_off(self, name: str) -> None:
         """Remove a worker that stops."""

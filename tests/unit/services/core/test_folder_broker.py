@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,6 +73,19 @@ class TestFolderChannel:
         monkeypatch.setattr(FolderChannel, "_messages", lambda *_: seen)
 
         assert get(channel, "inference") == 2
+
+    def test_a_message_without_room_leaves_nothing(
+        self, channel: FolderChannel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(path: Path, _text: str) -> None:
+            path.touch()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space"):
+            put(channel, "inference", 1)
+
+        assert list(tmp_path.iterdir()) == []
 
     def test_readers_and_writers_at_once_lose_and_repeat_nothing(
         self, connection: Connection

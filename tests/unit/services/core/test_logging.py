@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from services.core.errors import QueueUnavailableError
 from services.core.logging import WITHHELD, configure_logging, get_logger, log_context
 
 
@@ -86,10 +87,63 @@ class TestConfigureLogging:
 
         ours, theirs = read_lines(capsys)
         for line in (ours, theirs):
-            assert "broke after 8" in json.dumps(line["exception"])
+            # The kind of exception is there, its words are not: others' may quote anything.
+            assert "RuntimeError" in json.dumps(line["exception"])
+            assert "broke after 8" not in json.dumps(line["exception"])
             # The frame that holds the name is there, its variables are not.
             assert "fail_with" in json.dumps(line["exception"])
             assert "Jane" not in json.dumps(line)
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (QueueUnavailableError("the broker is away"), "the broker is away"),
+            (FileNotFoundError(2, "No such file or directory", "doe.dcm"), "No such file or"),
+            (ValueError("Doe^Jane"), WITHHELD),
+            (OSError("Doe^Jane"), WITHHELD),
+            (ExceptionGroup("Doe^Jane", [ValueError("Doe^Jane")]), WITHHELD),
+        ],
+    )
+    def test_an_error_says_its_own_words_or_none(
+        self, error: Exception, words: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        configure_logging("INFO")
+
+        try:
+            try:
+                raise KeyError("Doe^Jane")  # noqa: TRY301  # an error before the error
+            except KeyError:
+                error.add_note("Doe^Jane")
+                raise error from None
+        except Exception:  # noqa: BLE001  # the point of it
+            get_logger("ours").exception("job broke")
+
+        (line,) = read_lines(capsys)
+        assert words in json.dumps(line["exception"])
+        assert "Jane" not in json.dumps(line)
+        assert "doe.dcm" not in json.dumps(line)
+
+    def test_celery_does_not_quote_exceptions(self, capsys: pytest.CaptureFixture[str]) -> None:
+        configure_logging("INFO")
+
+        facts = {"name": "contour_job.run", "exc": "ValueError('Doe^Jane')", "traceback": "Jane"}
+        logging.getLogger("celery.app.trace").error("Task %(name)s raised: %(exc)s", facts)
+
+        (line,) = read_lines(capsys)
+        assert line["event"] == f"Task contour_job.run raised: {WITHHELD}"
+
+    def test_warnings_are_told_without_their_words(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        warnings.simplefilter("default")
+        configure_logging("INFO")
+
+        warnings.warn("Invalid value 'Doe^Jane'", UserWarning, stacklevel=1)
+
+        (line,) = read_lines(capsys)
+        assert (line["event"], line["category"]) == ("python warning", "UserWarning")
+        assert "test_logging.py" in line["source"]
+        assert "Jane" not in json.dumps(line)
 
     def test_pydicom_is_silent_because_it_quotes_values(
         self, capsys: pytest.CaptureFixture[str]

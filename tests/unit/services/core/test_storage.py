@@ -1,3 +1,4 @@
+import errno
 import os
 import time
 from pathlib import Path
@@ -82,6 +83,46 @@ class TestSeries:
         storage.delete(StoredKind.SERIES, uuid4())
 
 
+class TestErasing:
+    def test_what_is_counted_is_gone_afterwards(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        series_id = uuid4()
+        with storage.staging() as folder:
+            (folder / "below").mkdir()
+            (folder / "a").write_bytes(b"123")
+            (folder / "below" / "b").write_bytes(b"45")
+            storage.publish(StoredKind.SERIES, folder, series_id)
+
+        assert storage.measure(StoredKind.SERIES, series_id) == (2, 5)
+        for _ in range(2):
+            storage.erase(StoredKind.SERIES, series_id)
+
+        assert storage.measure(StoredKind.SERIES, series_id) == (0, 0)
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+    def test_what_an_earlier_try_left_goes_too(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        series_id = uuid4()
+        grave = tmp_path / "storage" / "incoming" / f"series-{series_id}"
+        (grave / "below").mkdir(parents=True)
+        (grave / "below" / "b").touch()
+
+        storage.erase(StoredKind.SERIES, series_id)
+
+        assert not grave.exists()
+
+    def test_what_cannot_be_removed_is_unavailable(
+        self, storage: FilesystemStorage, tmp_path: Path
+    ) -> None:
+        (tmp_path / "storage").mkdir()
+        (tmp_path / "storage" / "incoming").touch()
+
+        with pytest.raises(StorageUnavailableError):
+            storage.erase(StoredKind.SERIES, uuid4())
+
+
 class TestResults:
     def test_a_later_result_replaces_an_earlier_one(self, storage: FilesystemStorage) -> None:
         job_id = uuid4()
@@ -149,6 +190,14 @@ class TestSweep:
 
         assert storage.list_stored(StoredKind.RESULTS, 0) == [job_id]
 
+    def test_age_is_told_by_the_clock_of_the_disk(
+        self, storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(time, "time", lambda: 4e9)  # ours is set to another century
+
+        with storage.staging():
+            assert storage.sweep_staging(AN_HOUR) == 0
+
     def test_an_empty_storage_has_nothing_to_sweep(self, storage: FilesystemStorage) -> None:
         assert storage.sweep_staging(0) == 0
 
@@ -168,10 +217,10 @@ class TestCheck:
     def test_a_probe_that_cannot_be_written_is_told(
         self, storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(_path: Path) -> None:
+        def full(_path: Path, _bytes: bytes) -> None:
             raise OSError(28, "no space")
 
-        monkeypatch.setattr(Path, "touch", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
 
         with pytest.raises(StorageUnavailableError) as caught:
             storage.check()
@@ -259,7 +308,23 @@ class TestFlush:
         storage.flush(tmp_path / "a")
 
         paths = [tmp_path / "a" / "b" / "file", tmp_path / "a" / "b", tmp_path / "a"]
-        assert synced == [path.stat().st_ino for path in paths]
+        assert sorted(synced) == sorted(path.stat().st_ino for path in paths)
+
+    def test_a_file_that_cannot_be_synced_is_told(
+        self, storage: FilesystemStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_handle: int) -> None:
+            raise OSError(errno.EIO, "broken")
+
+        (tmp_path / "a").mkdir()
+        for number in range(20):
+            (tmp_path / "a" / str(number)).touch()
+        monkeypatch.setattr(os, "fsync", fail)
+
+        with pytest.raises(StorageUnavailableError) as caught:
+            storage.flush(tmp_path / "a")
+
+        assert caught.value.context == {"reason": "EIO"}
 
     def test_a_folder_that_is_gone_is_told(
         self, storage: FilesystemStorage, tmp_path: Path

@@ -68,3 +68,15 @@ class TestUnitOfWork:
             assert uow.leases.due_for_sending(TaskName.CONTOUR_JOB_RUN, resend_seconds=60) == [
                 job.id
             ]
+
+    def test_a_broker_that_is_down_is_asked_once_a_commit(
+        self, uow: UnitOfWork, job_queue: FakeJobQueue
+    ) -> None:
+        jobs = [add_job(uow) for _ in range(3)]
+        job_queue.is_down = True
+        with capture_logs() as logs, uow:
+            for job in jobs:
+                uow.enqueue(TaskName.CONTOUR_JOB_RUN, job.id)
+            uow.commit()
+
+        assert [log["event"] for log in logs] == ["message unsent"]

@@ -2,9 +2,10 @@ from uuid import UUID
 
 import pytest
 
+from services.core.database import utc_now
 from services.core.errors import DatasetExistsError, DatasetNotFoundError
 from services.core.lifecycle import CasePart, DatasetSourceKind, JobState
-from services.core.tables.datasets import DatasetCase
+from services.core.tables.datasets import DatasetCase, DatasetSource
 from services.core.unit_of_work import UnitOfWork
 from tests.factories.datasets import (
     add_dataset,
@@ -78,6 +79,25 @@ class TestSources:
             found = uow.datasets.sources_in_order(dataset_id)
         assert [source.content for source in found] == [content for content, _ in wanted]
 
+    def test_those_added_at_one_moment_are_listed_last_first(self, uow: UnitOfWork) -> None:
+        dataset_id = add_dataset(uow)
+        names = [f"folder-{number}" for number in range(8)]
+        with uow:
+            uow.datasets.add_sources(
+                [
+                    DatasetSource(
+                        dataset_id=dataset_id, kind=DatasetSourceKind.FOLDER, content=name
+                    )
+                    for name in names
+                ]
+            )
+            uow.commit()
+        with uow:
+            found = uow.datasets.latest_sources(dataset_id, limit=8)
+            in_order = uow.datasets.sources_in_order(dataset_id)
+        assert [source.content for source in found] == names[::-1]
+        assert [source.content for source in in_order] == names
+
     def test_edited_ones_to_add_are_compared_kept_and_new(
         self, uow: UnitOfWork, clock: Clock
     ) -> None:
@@ -116,16 +136,17 @@ class TestVersions:
             found = uow.dataset_versions.find_last_stored(dataset_id)
             assert found is not None
             assert found.id == second
-            assert uow.dataset_versions.purge(uow.dataset_versions.get_locked(second))
-            assert not uow.dataset_versions.purge(uow.dataset_versions.get_locked(second))
-            assert not uow.dataset_versions.purge(uow.dataset_versions.get_locked(third))
+            uow.erasure.versions([uow.dataset_versions.get_locked(second)])
             uow.commit()
         with uow:
             found = uow.dataset_versions.find_last_stored(dataset_id)
             assert found is not None
             assert found.id == first
             assert uow.dataset_versions.stored_among([first, second, third]) == {first}
-            assert uow.dataset_versions.ended_among([first, second, third]) == {first, second}
+            assert uow.dataset_versions.ended_among([first, second, third], utc_now()) == {
+                first,
+                second,
+            }
 
 
 class TestCases:

@@ -74,18 +74,17 @@ class TestAdd:
         with uow:
             assert uow.edited_rtstructs.get(first.row.id).state is JobState.SUCCEEDED
 
-    def test_one_whose_file_was_removed_gets_it_back_for_a_further_time(
-        self, uow: UnitOfWork, job_id: UUID, clock: Clock
-    ) -> None:
+    def test_one_that_was_erased_is_another_one(self, uow: UnitOfWork, job_id: UUID) -> None:
         first = add(uow, job_id)
         end(uow, first.row.id)
-        purge(uow, first.row.id)
-        clock.advance(days=1)
+        with uow:
+            uow.erasure.edits([first.row.id], with_sources=False)
+            uow.commit()
 
         again = add(uow, job_id)
 
-        assert (again.needs_file, again.needs_work) == (True, False)
-        assert (again.row.purged_at, again.row.created_at) == (None, clock())
+        assert (again.needs_file, again.needs_work) == (True, True)
+        assert again.row.id != first.row.id
 
 
 class TestReading:
@@ -117,7 +116,6 @@ class TestPurge:
             assert uow.edited_rtstructs.stored_among([done.id, uuid4()]) == {done.id}
         assert purge(uow, done.id)
         assert not purge(uow, done.id)
-        assert not purge(uow, uuid4())
         with uow:
             assert uow.edited_rtstructs.due_for_purge(clock() + YEAR, 9) == []
             assert uow.edited_rtstructs.stored_among([done.id]) == set()
@@ -136,8 +134,7 @@ class TestPurge:
         add_dataset(uow, edited.id, state, clock())
 
         with uow:
-            asked = uow.edited_rtstructs.purge(edited.id, even_if_awaited=True)
-        assert asked
+            assert (uow.edited_rtstructs.find_reader([edited.id]) is None) is goes
         assert purge(uow, edited.id) is goes
 
 
@@ -151,16 +148,15 @@ class TestWhatItKeeps:
             assert uow.contour_jobs.due_for_purge(clock() + YEAR, 9) == []
             assert not uow.contour_jobs.purge(job_id)
             assert uow.series.due_for_purge(clock() + YEAR, 9) == []
-            assert not uow.series.purge(series_id)
-            assert [e.id for e in uow.edited_rtstructs.kept_of_series(series_id)] == [edited.id]
+            assert not uow.series.purge(series_id, clock() + YEAR)
+            assert [e.id for e in uow.edited_rtstructs.of_series(series_id)] == [edited.id]
 
         purge(uow, edited.id)
 
         with uow:
-            assert uow.edited_rtstructs.kept_of_series(series_id) == []
             assert uow.contour_jobs.due_for_purge(clock() + YEAR, 9) == [job_id]
             assert uow.contour_jobs.purge(job_id)
-            assert uow.series.purge(series_id)
+            assert uow.series.purge(series_id, clock() + YEAR)
 
 
 def add_dataset(uow: UnitOfWork, edited_id: UUID, state: JobState, now: dt.datetime) -> None:

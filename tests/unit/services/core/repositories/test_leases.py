@@ -6,7 +6,7 @@ import pytest
 
 from services.core.lifecycle import JobErrorCode, JobStage, JobState
 from services.core.queue import TaskName
-from services.core.repositories.leases import RESEND_WINDOW, Claim, LeaseAnswer
+from services.core.repositories.leases import RESEND_MOST, RESEND_WINDOW, Claim, LeaseAnswer
 from services.core.unit_of_work import UnitOfWork
 from tests.factories.rows import add_job, job_of
 from tests.fakes import Clock
@@ -194,6 +194,25 @@ class TestReap:
         assert reap(uow).cancelled == (job.id,)
         assert job_of(uow, job.id).state is JobState.CANCELLED
 
+    def test_a_lease_from_before_the_clock_was_set_back_is_over(
+        self, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        job = add_job(uow)
+        start(uow, job.id)
+        clock.advance(hours=-3)
+
+        with uow:
+            assert uow.leases.reap(TASK, longest_seconds=60).requeued == (job.id,)
+
+    def test_clocks_that_differ_by_less_than_a_lease_do_no_harm(
+        self, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        start(uow, add_job(uow).id)
+        clock.advance(seconds=-50)
+
+        with uow:
+            assert uow.leases.reap(TASK, longest_seconds=60).requeued == ()
+
     def test_a_job_in_good_hands_is_left_alone(self, uow: UnitOfWork, clock: Clock) -> None:
         start(uow, add_job(uow).id)
         clock.advance(seconds=59)
@@ -203,7 +222,53 @@ class TestReap:
         assert (reaped.requeued, reaped.failed, reaped.cancelled) == ((), (), ())
 
 
+class TestGiveBack:
+    def test_a_job_given_back_waits_for_its_next_start(self, uow: UnitOfWork, clock: Clock) -> None:
+        job = add_job(uow)
+        claim = start(uow, job.id)
+
+        with uow:
+            assert uow.leases.give_back(claim)
+            uow.commit()
+
+        found = job_of(uow, job.id)
+        assert (found.state, found.stage, found.attempt) == (JobState.QUEUED, JobStage.WAITING, 1)
+        with uow:
+            assert uow.leases.due_for_sending(TASK, resend_seconds=60) == []
+        clock.advance(seconds=61)
+        with uow:
+            assert uow.leases.due_for_sending(TASK, resend_seconds=60) == [job.id]
+
+    def test_the_last_start_cannot_be_given_back(self, uow: UnitOfWork) -> None:
+        claim = start(uow, add_job(uow, max_attempts=1).id)
+
+        with uow:
+            assert not uow.leases.give_back(claim)
+
+    def test_nobody_gives_back_what_another_holds(self, uow: UnitOfWork, clock: Clock) -> None:
+        job = add_job(uow)
+        stale = start(uow, job.id)
+        clock.advance(seconds=61)
+        reap(uow)
+        start(uow, job.id)
+
+        with uow:
+            assert not uow.leases.give_back(stale)
+
+
 class TestDueForSending:
+    def test_a_message_sent_before_the_clock_was_set_back_is_due(
+        self, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        job = add_job(uow)
+        with uow:
+            uow.leases.mark_sent(TASK, [job.id])
+            uow.commit()
+        clock.advance(hours=-3)
+
+        with uow:
+            assert uow.leases.due_for_sending(TASK, resend_seconds=60) == [job.id]
+
     def test_old_messages_are_due_again(self, uow: UnitOfWork, clock: Clock) -> None:
         job = add_job(uow)
         with uow:
@@ -243,7 +308,20 @@ class TestDueForSending:
                     sent += 1
             clock.advance(seconds=60)
 
-        assert 20 < sent < 100
+        assert 20 < sent < 200
+
+    def test_a_clock_set_forward_delays_a_message_by_minutes(
+        self, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        job = add_job(uow)
+        clock.advance(hours=12)
+        with uow:
+            uow.leases.mark_sent(TASK, [job.id])
+            uow.commit()
+        clock.advance(seconds=60 * RESEND_MOST + 1)
+
+        with uow:
+            assert uow.leases.due_for_sending(TASK, resend_seconds=60) == [job.id]
 
 
 class TestHold:

@@ -42,20 +42,18 @@ class TestGetOrCreate:
         assert second.id == first.id
         assert not is_new
 
-    def test_purged_content_comes_back(self, uow: UnitOfWork) -> None:
+    def test_erased_content_is_another_series(self, uow: UnitOfWork) -> None:
         first = add_series(uow)
+        content = first.content_sha256
         with uow:
-            uow.series.purge(first.id)
+            uow.erasure.series(first.id, with_sources=False)
             uow.commit()
         with uow:
-            second, must_publish = uow.series.get_or_create(
-                make_series(content_sha256=first.content_sha256)
-            )
+            second, is_new = uow.series.get_or_create(make_series(content_sha256=content))
             uow.commit()
 
-        assert second.id == first.id
-        assert must_publish
-        assert second.purged_at is None
+        assert second.id != first.id
+        assert is_new
 
     def test_one_of_many_at_the_same_time_is_first(
         self, unit_of_work: Callable[[], UnitOfWork]
@@ -109,7 +107,7 @@ class TestPurge:
         job = add_job(uow)
         with uow:
             assert uow.series.due_for_purge(clock() + dt.timedelta(days=1), 10) == []
-            assert not uow.series.purge(job.series_id)
+            assert not uow.series.purge(job.series_id, clock() + dt.timedelta(days=1))
 
     def test_an_old_series_without_jobs_is_due(self, uow: UnitOfWork, clock: Clock) -> None:
         series = add_series(uow)
@@ -117,9 +115,34 @@ class TestPurge:
         with uow:
             assert uow.series.due_for_purge(clock(), 10) == [series.id]
             assert uow.series.stored_among([series.id, uuid4()]) == {series.id}
-            assert uow.series.purge(series.id)
+            assert uow.series.purge(series.id, clock())
             uow.commit()
         with uow:
             assert uow.series.due_for_purge(clock(), 10) == []
             assert uow.series.stored_among([series.id]) == set()
-            assert not uow.series.purge(series.id)
+            assert not uow.series.purge(series.id, clock())
+
+    def test_one_that_is_posted_again_is_kept_from_then_on(
+        self, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        posted = make_series()
+        with uow:
+            uow.series.get_or_create(posted)
+            uow.commit()
+        clock.advance(days=2)
+        posted_again = clock()
+        with uow:
+            due_before = uow.series.unused(posted_again, 10)
+            uow.series.get_or_create(make_series(content_sha256=posted.content_sha256))
+            uow.commit()
+        assert due_before == [posted.id]
+        with uow:
+            # a pass that found it due before it was posted again leaves it
+            assert not uow.series.purge(posted.id, posted_again)
+            assert uow.series.unused(posted_again, 10) == []
+            assert uow.series.due_for_purge(posted_again, 10) == []
+        clock.advance(seconds=1)
+        with uow:
+            assert uow.series.unused(clock(), 10) == [posted.id]
+            assert uow.series.due_for_purge(clock(), 10) == [posted.id]
+            assert uow.series.purge(posted.id, clock())

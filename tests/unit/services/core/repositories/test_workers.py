@@ -27,6 +27,14 @@ class TestWorkers:
             assert uow.workers.seen_within(30, QueueName.TRAINING) == []
             assert [w.name for w in uow.workers.seen_within(60)] == ["inference@a", "training@a"]
 
+    def test_a_worker_seen_before_the_clock_was_set_back_is_not_present(
+        self, uow: UnitOfWork, clock: Clock
+    ) -> None:
+        with uow:
+            uow.workers.report(heartbeat("inference@a", QueueName.INFERENCE))
+            clock.advance(hours=-3)
+            assert uow.workers.seen_within(30) == []
+
     def test_a_worker_that_signs_off_is_gone(self, uow: UnitOfWork) -> None:
         with uow:
             uow.workers.report(heartbeat("inference@a", QueueName.INFERENCE))
