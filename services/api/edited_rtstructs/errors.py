@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from services.api.uploads.names import shown_name
-from services.core.errors import ServiceError
+from services.core.errors import ConflictError, ServiceError
 
 
 class WrongReviewError(ServiceError):
@@ -57,3 +57,15 @@ class WrongSeriesError(ServiceError):
 def _shown(uids: Sequence[str]) -> list[str]:
     """Return the UIDs of a file as an answer repeats them: a broken file may hold anything."""
     return [shown_name(uid) for uid in uids[:20]]
+
+
+class EditedRtstructInUseError(ConflictError):
+    """Its comparison, or a dataset version that reads it, has not ended."""
+
+    code = "edited_rtstruct_in_use"
+
+    def __init__(self, edited_rtstruct_id: UUID, dataset_version_id: UUID | None = None) -> None:
+        facts = {"edited_rtstruct_id": str(edited_rtstruct_id)}
+        if dataset_version_id is not None:
+            facts["dataset_version_id"] = str(dataset_version_id)
+        super().__init__(f"edited RTSTRUCT {edited_rtstruct_id} is in use", **facts)

@@ -9,16 +9,27 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.downloads import DICOM_MEDIA_TYPE, IfNoneMatch, download, download_responses
+from services.api.edited_rtstructs.checking import check_edit
 from services.api.edited_rtstructs.schemas import EditedRtstructPage, EditedRtstructResponse
 from services.api.edited_rtstructs.service import EditedRtstructService, EditOrigin, WatchedEdit
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
-from services.api.problems import FILE_CODES, ROW_CODES, STORAGE_CODES, problem_responses
+from services.api.problems import (
+    FILE_CODES,
+    IDENTITY_CODES,
+    KEY_CODES,
+    ROW_CODES,
+    STORAGE_CODES,
+    problem_responses,
+)
+from services.api.removal import DELETION_RESPONSES, DeletionResponse, answer_deletion
 from services.api.texts import ReaderName
 from services.api.uploads.http import FILE_REQUEST_BODY, UploadBody
 from services.api.uploads.stream import received_file
 from services.api.work import RESULT_CODES
+from services.core.actor import Role
 from services.core.lifecycle import JobState
 
 router = APIRouter(prefix="/v1", tags=["reviews"])
@@ -42,6 +53,7 @@ OriginDep = Annotated[EditOrigin, Depends(_origin)]
 
 @router.post(
     "/contour-jobs/{job_id}/edited-rtstructs",  # noqa: FAST003  # _origin takes it
+    dependencies=[allow(Role.REVIEWER)],
     summary="Send the RTSTRUCT of a job as it was corrected",
     status_code=HTTPStatus.ACCEPTED,
     response_description="Kept, and its comparison queued. Location is the edited RTSTRUCT.",
@@ -54,11 +66,13 @@ OriginDep = Annotated[EditOrigin, Depends(_origin)]
             *RESULT_CODES,
             "review_not_found",
             "wrong_review",
+            "reader_name_taken",
             "edited_rtstruct_invalid",
             "wrong_frame_of_reference",
             "wrong_series",
             *FILE_CODES,
             *STORAGE_CODES,
+            *KEY_CODES,
             "idempotency_key_reused",
             *ROW_CODES,
         ),
@@ -80,10 +94,13 @@ async def post_edited_rtstruct(
     whose comparison failed is compared again. It keeps the job's result and CT from removal for
     its own retention time.
     """
-    await to_thread.run_sync(service.check, origin)
+    deidentifier = await to_thread.run_sync(service.check, origin)
     async with received_file(body, dependencies.storage, dependencies.upload_limits) as file:
+        checked = await dependencies.bounded.run(
+            dependencies.order(file.byte_count), check_edit, file, deidentifier
+        )
         watched, is_queued = await to_thread.run_sync(
-            service.post, origin, file, request, limiter=dependencies.validation_slots
+            service.post, origin, checked, request, limiter=dependencies.validation_slots
         )
     response.status_code = HTTPStatus.ACCEPTED if is_queued else HTTPStatus.OK
     response.headers["Location"] = f"/v1/edited-rtstructs/{watched.row.id}"
@@ -92,6 +109,7 @@ async def post_edited_rtstruct(
 
 @router.get(
     "/contour-jobs/{job_id}/edited-rtstructs",
+    dependencies=[allow(Role.REVIEWER)],
     summary="List the edited RTSTRUCTs of a contour job",
     responses=problem_responses("contour_job_not_found", *ROW_CODES),
 )
@@ -104,6 +122,7 @@ def list_edited_rtstructs_of_job(
 
 @router.get(
     "/edited-rtstructs",
+    dependencies=[allow(Role.REVIEWER)],
     summary="List edited RTSTRUCTs",
     responses=problem_responses(*ROW_CODES),
 )
@@ -119,6 +138,7 @@ def list_edited_rtstructs(
 
 @router.get(
     "/edited-rtstructs/{edited_rtstruct_id}",
+    dependencies=[allow(Role.REVIEWER)],
     summary="Show an edited RTSTRUCT",
     responses=problem_responses("edited_rtstruct_not_found", *ROW_CODES),
 )
@@ -129,6 +149,7 @@ def get_edited_rtstruct(edited_rtstruct_id: UUID, service: ServiceDep) -> Edited
 
 @router.get(
     "/edited-rtstructs/{edited_rtstruct_id}/rtstruct",
+    dependencies=[allow(Role.REVIEWER)],
     summary="Download an edited RTSTRUCT",
     response_class=FileResponse,
     responses={
@@ -137,6 +158,7 @@ def get_edited_rtstruct(edited_rtstruct_id: UUID, service: ServiceDep) -> Edited
             "edited_rtstruct_not_found",
             "edited_rtstruct_purged",
             "stored_files_missing",
+            *IDENTITY_CODES,
             *ROW_CODES,
         ),
     },
@@ -151,6 +173,22 @@ def get_edited_file(
         media_type=DICOM_MEDIA_TYPE,
         if_none_match=if_none_match,
     )
+
+
+@router.delete(
+    "/edited-rtstructs/{edited_rtstruct_id}",
+    dependencies=[allow(Role.ADMIN)],
+    summary="Delete an edited RTSTRUCT",
+    responses={
+        **DELETION_RESPONSES,
+        **problem_responses("edited_rtstruct_not_found", "edited_rtstruct_in_use", *ROW_CODES),
+    },
+)
+def delete_edited_rtstruct(
+    edited_rtstruct_id: UUID, service: ServiceDep, response: Response
+) -> DeletionResponse:
+    """Delete the file and what datasets collected of it; the scores of the comparison stay."""
+    return answer_deletion(service.delete(edited_rtstruct_id), response)
 
 
 def _page(rows: Sequence[WatchedEdit], page_size: int) -> EditedRtstructPage:

@@ -49,9 +49,11 @@ _EXAMPLE: JsonDict = {
     },
     "warnings": [
         {
-            "code": "unknown_region",
+            "code": "region_ignored",
             "structure": None,
-            "message": "A region means none of the job's structures.",
+            "message": (
+                "A region means none of the structures, or may lie in another frame of reference."
+            ),
             "facts": {"region": "PTV 45"},
         }
     ],
@@ -85,7 +87,13 @@ class EditScoreResponse(BaseModel):
 class EditWarningResponse(BaseModel):
     """What the comparison left out or assumed."""
 
-    code: str
+    code: str = Field(
+        description=(
+            "region_ignored, structure_not_sent, or of contours contours_orphans, "
+            "contours_beyond_ends, contours_beyond_edges, contours_without_area, "
+            "contours_other_planes, contours_between_slices."
+        )
+    )
     structure: str | None
     message: str
     facts: dict[str, Any]  # Any: nested json values

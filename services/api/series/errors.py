@@ -1,24 +1,34 @@
 """What can be wrong with a request about a known series."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from services.core.errors import ConflictError
 
 
 class SeriesInUseError(ConflictError):
-    """A job, or the comparison of an edited RTSTRUCT, that has not ended needs the series."""
+    """Work that has not ended needs the series: a job, a comparison, a dataset version."""
 
     code = "series_in_use"
 
-    def __init__(
-        self, series_id: UUID, job_id: UUID, edited_rtstruct_id: UUID | None = None
-    ) -> None:
-        user, facts = f"contour job {job_id}", {"contour_job_id": str(job_id)}
-        if edited_rtstruct_id is not None:
-            user = f"the comparison of edited RTSTRUCT {edited_rtstruct_id}"
-            facts["edited_rtstruct_id"] = str(edited_rtstruct_id)
+    def __init__(self, series_id: UUID, users: Mapping[str, UUID]) -> None:
+        named = " of ".join(f"{kind.replace('_', ' ')} {used}" for kind, used in users.items())
         super().__init__(
-            f"{user} still needs series {series_id}", series_id=str(series_id), **facts
+            f"{named} still needs series {series_id}",
+            series_id=str(series_id),
+            **{f"{kind}_id": str(used) for kind, used in users.items()},
         )
         self.series_id = series_id
-        self.job_id = job_id
+
+
+class SeriesSharedError(ConflictError):
+    """Others posted the same content; what is theirs too goes by an administrator alone."""
+
+    code = "series_shared"
+
+    def __init__(self, series_id: UUID) -> None:
+        super().__init__(
+            f"others posted the content of series {series_id} too; an administrator may remove it",
+            series_id=str(series_id),
+        )
+        self.series_id = series_id

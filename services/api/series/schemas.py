@@ -15,6 +15,7 @@ _EXAMPLE: JsonDict = {
     "series_instance_uid": "1.2.826.0.1.3680043.8.498.2",
     "study_instance_uid": "1.2.826.0.1.3680043.8.498.1",
     "frame_of_reference_uid": "1.2.826.0.1.3680043.8.498.3",
+    "is_deidentified": False,
     "patient_position": "HFS",
     "slice_count": 150,
     "rows": 512,
@@ -49,9 +50,12 @@ class SeriesResponse(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     id: UUID
-    series_instance_uid: str
+    series_instance_uid: str = Field(description="As the other UIDs, empty once it was removed.")
     study_instance_uid: str
     frame_of_reference_uid: str
+    is_deidentified: bool = Field(
+        description="Whether it is stored without its patient: the UIDs are then pseudonyms."
+    )
     patient_position: str | None = Field(description="DICOM Patient Position, e.g. HFS or FFP.")
     slice_count: int
     rows: int

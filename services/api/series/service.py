@@ -1,34 +1,22 @@
-"""CT series: checked, stored once a content, listed and deleted."""
+"""CT series: stored once a content, listed and deleted."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from ml.dicom.files import SkippedFile
 from services.api.idempotency import KeyedRoute, RequestKey
-from services.api.series.errors import SeriesInUseError
-from services.api.uploads.stream import Upload
+from services.api.removal import finish_deletion
+from services.api.series.checking import CheckedSeries
+from services.api.series.errors import SeriesInUseError, SeriesSharedError
+from services.core.audit import Action, ResourceKind
+from services.core.deletion import begin_deletion
 from services.core.lifecycle import ACTIVE_STATES
 from services.core.repositories.paging import PageCursor
-from services.core.storage import Storage, StoredKind, slice_name
+from services.core.storage import Storage, StoredKind
+from services.core.tables.audit import Deletion
 from services.core.tables.contouring import Series
-from services.core.tables.reviews import EditedRtstruct
 from services.core.unit_of_work import UnitOfWork
-
-if TYPE_CHECKING:
-    from ml.dicom.series import SeriesIndex, SkippedFile
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckedSeries:
-    """An upload that is one usable CT series; its files lie ready in a folder of their own."""
-
-    index: "SeriesIndex"
-    content_sha256: str
-    byte_count: int
-    folder: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +26,7 @@ class PostedSeries:
     series: Series
     is_new: bool
     """False when the same content is in storage already."""
-    skipped: "tuple[SkippedFile, ...]"
+    skipped: tuple[SkippedFile, ...]
 
 
 class SeriesService:
@@ -48,15 +36,12 @@ class SeriesService:
         self._new_unit_of_work = new_unit_of_work
         self._storage = storage
 
-    def post(self, upload: Upload, idempotency_key: str | None) -> PostedSeries:
-        """Store the upload as a series, or find it there.
+    def post(self, checked: CheckedSeries, idempotency_key: str | None) -> PostedSeries:
+        """Store a checked upload as a series, or find it there.
 
         Raises:
-            UploadError: the files cannot be unpacked within the limits.
-            DicomError: the files are not one usable CT series.
             IdempotencyKeyReusedError: the key came with a different series.
         """
-        checked = check_upload(upload)
         key = RequestKey(
             route=KeyedRoute.SERIES,
             key=idempotency_key,
@@ -64,9 +49,11 @@ class SeriesService:
         )
         with self._new_unit_of_work() as uow:
             posted = add_series(uow, checked)
-            key.remember(uow, posted.series.id)
-            publish_series(self._storage, checked, posted)
-            uow.commit()
+            if not key.is_replay(uow, is_new=posted.is_new):
+                key.remember(uow, posted.series.id)
+                record_submission(uow, posted)
+                publish_series(self._storage, checked, posted)
+            uow.commit()  # also that it was posted again, for which it is kept longer
         return posted
 
     def get(self, series_id: UUID) -> Series:
@@ -79,101 +66,85 @@ class SeriesService:
         with self._new_unit_of_work() as uow:
             return uow.series.page(limit, after)
 
-    def delete(self, series_id: UUID) -> None:
-        """Remove the files of a series, the results of its jobs and their edits; the rows stay.
+    def delete(self, series_id: UUID) -> Deletion:
+        """Delete a series, its jobs' results, shadows and edits, and what datasets collected of it.
+
+        Versions of datasets that were read before are named in the deletion and stay.
 
         Raises:
             SeriesNotFoundError: no row has the id.
-            SeriesInUseError: a job of the series, or the comparison of an edit, has not ended.
+            SeriesSharedError: somebody else posted the same content, which is theirs too.
+            SeriesInUseError: a job of the series, the comparison of an edit, or a dataset version
+                that reads one has not ended.
         """
         with self._new_unit_of_work() as uow:
-            uow.series.get_locked(series_id)
-            for state in ACTIVE_STATES:
-                for job in uow.contour_jobs.page(1, state=state, series_id=series_id):
-                    raise SeriesInUseError(series_id, job.id)
-            uow.contour_jobs.lock_of_series(series_id)  # no edit is added to them any more
-            for edited in _kept_edits(uow, series_id):
-                uow.edited_rtstructs.purge(edited.id, even_if_awaited=True)
-                self._storage.delete(StoredKind.EDITED_RTSTRUCTS, edited.id)
-            after: PageCursor | None = None
-            while jobs := uow.contour_jobs.page(100, after, series_id=series_id):
-                for job in jobs:
-                    self._purge_job(uow, job.id)
-                after = PageCursor(created_at=jobs[-1].created_at, id=jobs[-1].id)
-            if uow.series.purge(series_id):
-                self._storage.delete(StoredKind.SERIES, series_id)
-            uow.commit()
-
-    def _purge_job(self, uow: UnitOfWork, job_id: UUID) -> None:
-        if uow.contour_jobs.purge(job_id):
-            self._storage.delete(StoredKind.RESULTS, job_id)
-            for shadow_id in uow.shadow_contours.purge_of(job_id):
-                self._storage.delete(StoredKind.SHADOW_RESULTS, shadow_id)
+            series = uow.series.get_locked(series_id)
+            if uow.actor.sees_only_own and uow.series.has_other_owner(series_id):
+                raise SeriesSharedError(series_id)
+            deletion = None
+            if series.purged_at is not None:
+                deletion = uow.deletions.find_of((ResourceKind.SERIES, series_id))
+            if deletion is None:
+                uow.contour_jobs.lock_of_series(series_id)  # no edit is added to them any more
+                _check_unused(uow, series_id)
+                erased = uow.erasure.series(series_id, with_sources=True)
+                deletion = begin_deletion(uow, ResourceKind.SERIES, series_id, erased)
+                uow.commit()
+        return finish_deletion(self._new_unit_of_work, self._storage, deletion)
 
 
-def _kept_edits(uow: UnitOfWork, series_id: UUID) -> Sequence[EditedRtstruct]:
-    """Return the edited RTSTRUCTs with files of a series' jobs, which were locked before.
+def _check_unused(uow: UnitOfWork, series_id: UUID) -> None:
+    """Return if nothing that has not ended needs a series, whose jobs were locked before.
 
     Raises:
-        SeriesInUseError: the comparison of one has not ended.
+        SeriesInUseError: something does.
     """
-    kept = uow.edited_rtstructs.kept_of_series(series_id)
-    for edited in kept:
+    for job in uow.contour_jobs.of_series(series_id):
+        if job.state in ACTIVE_STATES:
+            raise SeriesInUseError(series_id, {"contour_job": job.id})
+    edits = uow.edited_rtstructs.of_series(series_id)
+    for edited in edits:
         if not edited.state.is_terminal:
-            raise SeriesInUseError(series_id, edited.job_id, edited.id)
-    return kept
-
-
-def check_upload(upload: Upload) -> CheckedSeries:
-    """Unpack an upload, check that it is one usable CT series and order its slices; blocks.
-
-    Raises:
-        UploadError: the files cannot be unpacked within the limits.
-        DicomError: the files are not one usable CT series.
-    """
-    # Imported late: pydicom and numpy are a third of the API's import time. The lifespan imports
-    # them in a thread, so that no upload waits.
-    from ml.dicom.series import SourceFile, index_series  # noqa: PLC0415
-
-    files = upload.unpack()
-    index = index_series([SourceFile(path=file.path, name=file.name) for file in files])
-    digest = hashlib.sha256()
-    folder = upload.folder / "series"
-    folder.mkdir()
-    byte_count = 0
-    for number, instance in enumerate(index.instances, start=1):
-        with instance.path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-        byte_count += instance.path.stat().st_size
-        instance.path.rename(folder / slice_name(number))
-    return CheckedSeries(
-        index=index,
-        content_sha256=digest.hexdigest(),
-        byte_count=byte_count,
-        folder=folder,
-    )
+            raise SeriesInUseError(
+                series_id, {"edited_rtstruct": edited.id, "contour_job": edited.job_id}
+            )
+    version_id = uow.edited_rtstructs.find_reader([edited.id for edited in edits])
+    if version_id is not None:
+        raise SeriesInUseError(series_id, {"dataset_version": version_id})
 
 
 def add_series(uow: UnitOfWork, checked: CheckedSeries) -> PostedSeries:
     """Bring the row of a checked series into the open transaction, or lock the one it has."""
-    index, geometry = checked.index, checked.index.geometry
     series, needs_files = uow.series.get_or_create(
         Series(
             id=uuid4(),
             content_sha256=checked.content_sha256,
-            series_instance_uid=index.series_instance_uid,
-            study_instance_uid=index.study_instance_uid,
-            frame_of_reference_uid=index.frame_of_reference_uid,
-            patient_position=index.patient_position,
-            slice_count=geometry.shape[0],
-            rows=geometry.rows,
-            columns=geometry.columns,
-            spacing_mm=list(geometry.spacing_mm),
-            extent_mm=list(geometry.extent_mm),
+            series_instance_uid=checked.series_instance_uid,
+            study_instance_uid=checked.study_instance_uid,
+            frame_of_reference_uid=checked.frame_of_reference_uid,
+            is_deidentified=checked.is_deidentified,
+            patient_position=checked.patient_position,
+            slice_count=checked.slice_count,
+            rows=checked.rows,
+            columns=checked.columns,
+            spacing_mm=list(checked.spacing_mm),
+            extent_mm=list(checked.extent_mm),
             byte_count=checked.byte_count,
         )
     )
-    return PostedSeries(series=series, is_new=needs_files, skipped=index.skipped)
+    uow.series.add_owner(series)
+    return PostedSeries(series=series, is_new=needs_files, skipped=checked.skipped)
+
+
+def record_submission(uow: UnitOfWork, posted: PostedSeries) -> None:
+    """Have the audit trail say who sent a series, with the commit of the open transaction."""
+    uow.audit.record(
+        Action.SERIES_SUBMITTED,
+        ResourceKind.SERIES,
+        posted.series.id,
+        is_new=posted.is_new,
+        slices=posted.series.slice_count,
+    )
 
 
 def publish_series(storage: Storage, checked: CheckedSeries, posted: PostedSeries) -> None:

@@ -1,9 +1,12 @@
 """Zips, unpacked member by member within limits."""
 
+import errno
 import io
 import stat
+import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,15 @@ DIRECTORY_BYTES_PER_FILE = 512
 """Room for one entry of a zip's directory; zipfile reads the whole directory into memory."""
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What every zip tool writes. The others let an archive choose how much memory its reader needs."""
+LOCAL_HEADER_BYTES = 30
+"""Of a member, at least, before its name and content."""
+DIRECTORY_SIGNATURE = b"PK\x01\x02"
+
+SPLIT_MARK_BYTES = 4
+"""Before the first member of an archive that was to be split and fitted in one (APPNOTE 8.5.5)."""
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OverflowError, ValueError, struct.error)
+"""What zipfile was seen to raise; names that are not the UTF-8 they claim to be are ValueErrors."""
 
 
 def unpack_archive(archive: StagedFile, staging: StagingArea) -> None:
@@ -32,9 +44,15 @@ def unpack_archive(archive: StagedFile, staging: StagingArea) -> None:
     """
     try:
         _unpack(archive, staging)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except _DAMAGE as error:
         raise _refusal(
             UploadErrorCode.DAMAGED_ARCHIVE, "The zip is damaged or cut short.", archive.name
+        ) from error
+    except NotImplementedError as error:
+        raise _refusal(
+            UploadErrorCode.UNSUPPORTED_ARCHIVE,
+            "The zip needs a newer program than this to be unpacked.",
+            archive.name,
         ) from error
     archive.path.unlink()
 
@@ -50,8 +68,9 @@ def _unpack(archive: StagedFile, staging: StagingArea) -> None:
         members = [member for member in opened.infolist() if not member.is_dir()]
         if len(members) > staging.limits.max_files:
             raise too_many_files(staging.limits)
-        for member in members:
+        for member in opened.infolist():
             _check_member(member)
+        _check_places(members, archive)
         for member in members:
             unpacking.unpack(opened, member)
 
@@ -67,12 +86,33 @@ def _check_member(member: zipfile.ZipInfo) -> None:
             "A zip member is a link or its name leads outside the archive.",
             member.orig_filename,
         )
+    if member.is_dir() and member.file_size:
+        raise zipfile.BadZipFile("a folder has content, which would be lost")
     if member.compress_type not in PLAIN_METHODS:
         raise _refusal(
             UploadErrorCode.UNSUPPORTED_ARCHIVE,
             "A zip member is neither stored nor deflated.",
             member.orig_filename,
         )
+
+
+def _check_places(members: Sequence[zipfile.ZipInfo], archive: StagedFile) -> None:
+    """Refuse members that share bytes: a few of them unpack to as much as anyone likes.
+
+    Also an archive behind another one, of which the directory knows nothing.
+    """
+    end = 0
+    in_order = sorted(members, key=lambda member: member.header_offset)
+    if in_order and in_order[0].header_offset > SPLIT_MARK_BYTES:
+        raise _refusal(
+            UploadErrorCode.DAMAGED_ARCHIVE, "Something lies before the zip.", archive.name
+        )
+    for member in in_order:
+        if member.header_offset < end:
+            raise _refusal(
+                UploadErrorCode.DAMAGED_ARCHIVE, "Members of the zip overlap.", archive.name
+            )
+        end = member.header_offset + LOCAL_HEADER_BYTES + member.compress_size
 
 
 @dataclass(kw_only=True, slots=True)
@@ -95,6 +135,8 @@ class _Unpacking:
                 self._count(len(chunk))
                 self.staging.count_bytes(len(chunk), name, member_bytes)
                 target.write(chunk)
+        if member_bytes != member.file_size:
+            raise zipfile.BadZipFile("a member has another size than the directory says")
         self.staging.add(file)
 
     def _count(self, count: int) -> None:
@@ -110,6 +152,10 @@ class _Unpacking:
             )
 
 
+class _PlaceBeforeStartError(zipfile.BadZipFile, OSError):
+    """Damage, unless zipfile looks there itself: for it the OSError of a short zip is an answer."""
+
+
 class _BoundedDirectoryFile(io.FileIO):
     """An archive whose directory cannot fill the memory: zipfile reads it in one piece."""
 
@@ -122,7 +168,22 @@ class _BoundedDirectoryFile(io.FileIO):
         """Read, refusing a piece that only a directory of too many files needs."""
         if size is not None and size > self._max_read_bytes:
             raise too_many_files(self._limits)
-        return super().read(size)
+        data = super().read(size)
+        if size is not None and size > CHUNK_BYTES:
+            # Only a directory is read in such pieces; zipfile makes an object of every entry.
+            entries = data.count(DIRECTORY_SIGNATURE)
+            if entries > 2 * self._limits.max_files:  # folders are entries, too
+                raise too_many_files(self._limits)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Seek; a place before the start, which only a damaged archive names, is no disk error."""
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise _PlaceBeforeStartError from error
 
 
 def _refusal(code: UploadErrorCode, message: str, name: str) -> UploadError:

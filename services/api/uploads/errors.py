@@ -13,6 +13,7 @@ class UploadErrorCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MALFORMED_MULTIPART = "malformed_multipart"
     UNEXPECTED_FORM_FIELD = "unexpected_form_field"
+    UPLOAD_STALLED = "upload_stalled"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_FILES = "too_many_files"
     NOT_A_ZIP = "not_a_zip"

@@ -1,9 +1,11 @@
 """Request bodies of the routes that take files: how they arrive and are documented."""
 
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from services.api.slots import Slots
 from services.api.uploads.stream import Body
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -52,13 +54,15 @@ FILE_REQUEST_BODY: dict[str, Any] = {  # Any: OpenAPI
 }
 
 
-def _body(request: Request) -> Body:
+async def _body(request: Request) -> AsyncGenerator[Body]:
     announced = request.headers.get("content-length", "")
-    return Body(
-        content_type=request.headers.get("content-type", ""),
-        announced_bytes=int(announced) if announced.isdecimal() else None,
-        chunks=request.stream(),
-    )
+    slots: Slots = request.app.state.upload_slots
+    with slots.taken(request.state.actor.id):
+        yield Body(
+            content_type=request.headers.get("content-type", ""),
+            announced_bytes=int(announced) if announced.isdecimal() else None,
+            chunks=request.stream(),
+        )
 
 
 UploadBody = Annotated[Body, Depends(_body)]

@@ -17,3 +17,7 @@ class UploadLimits:
     """Files after unpacking, and parts of a multipart body."""
     max_compression_ratio: float
     """Unpacked bytes per archive byte; deflate reaches 1032, a CT about 2 to 4."""
+    idle_seconds: float = 60.0
+    """Without a byte, after which the sender is given up."""
+    most_seconds: float = 18_000.0
+    """Of the whole body."""

@@ -1,7 +1,7 @@
 """Receives a request body into a folder: never whole in memory, never blocking the event loop."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from anyio import CancelScope, to_thread
 from services.api.uploads.archives import unpack_archive
 from services.api.uploads.errors import UploadError, UploadErrorCode
 from services.api.uploads.limits import UploadLimits
+from services.api.uploads.pace import paced
 from services.api.uploads.receivers import (
     Receiver,
     empty_upload,
@@ -18,9 +19,10 @@ from services.api.uploads.receivers import (
     new_receiver,
 )
 from services.api.uploads.staging import StagedFile, StagingArea
-from services.core.storage import Storage, storage_error
+from services.core.disk import disk_errors
+from services.core.storage import Storage
 
-PIECE_BYTES = 1 << 20
+COLLECTED_BYTES = 1 << 20
 """Bytes collected before a worker thread parses and writes them: a hop to a thread costs about
 as much as 64 KiB take to write."""
 
@@ -47,6 +49,8 @@ class Upload:
 
     folder: Path
     staging: StagingArea
+    byte_count: int
+    """Bytes of the request body."""
 
     def unpack(self) -> list[StagedFile]:
         """Unpack the archives and return every file; blocks.
@@ -54,7 +58,7 @@ class Upload:
         Raises:
             UploadError: an archive is refused, a limit is passed or no file is left.
         """
-        with _disk_errors():
+        with disk_errors():
             archives = self.staging.take_archives()
             for file in self.staging.files:
                 _check_is_no_broken_archive(file)
@@ -96,8 +100,8 @@ async def received_upload(
     folder = await to_thread.run_sync(context.__enter__)
     try:
         staging = StagingArea(folder, limits)
-        await _receive(body, staging, receiver_for)
-        yield Upload(folder=folder, staging=staging)
+        byte_count = await _receive(body, staging, receiver_for)
+        yield Upload(folder=folder, staging=staging, byte_count=byte_count)
     finally:
         with CancelScope(shield=True):  # a cancelled request cleans up, too
             await to_thread.run_sync(partial(context.__exit__, None, None, None))
@@ -121,38 +125,42 @@ async def received_file(
         yield ReceivedFile(folder=upload.folder, path=file.path, byte_count=size)
 
 
-async def _receive(body: Body, staging: StagingArea, receiver_for: ReceiverFor) -> None:
-    with _disk_errors():
+async def _receive(body: Body, staging: StagingArea, receiver_for: ReceiverFor) -> int:
+    """Write the body into the staging area and return how many bytes it had."""
+    received = 0
+    with disk_errors():
         receiver = await to_thread.run_sync(receiver_for, body.content_type, staging)
         try:
-            async for piece in _pieces(body.chunks, staging.limits):
-                await to_thread.run_sync(receiver.feed, piece)
+            async for pieces in _collected(body.chunks, staging.limits):
+                received += sum(map(len, pieces))
+                await to_thread.run_sync(_feed, receiver, pieces)
             await to_thread.run_sync(receiver.finish)
         finally:
             receiver.close()
+    return received
 
 
-async def _pieces(chunks: AsyncIterator[bytes], limits: UploadLimits) -> AsyncIterator[bytes]:
-    received = 0
-    piece = bytearray()
-    async for chunk in chunks:
+def _feed(receiver: Receiver, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        receiver.feed(piece)
+
+
+async def _collected(
+    chunks: AsyncIterator[bytes], limits: UploadLimits
+) -> AsyncIterator[list[bytes]]:
+    received = waiting = 0
+    pieces: list[bytes] = []
+    async for chunk in paced(chunks, limits):
         received += len(chunk)
         if received > limits.max_upload_bytes:
             raise _too_large(limits)
-        piece += chunk
-        if len(piece) >= PIECE_BYTES:
-            yield bytes(piece)
-            piece.clear()
-    if piece:
-        yield bytes(piece)
-
-
-@contextmanager
-def _disk_errors() -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error) from error
+        pieces.append(chunk)
+        waiting += len(chunk)
+        if waiting >= COLLECTED_BYTES:
+            yield pieces
+            pieces, waiting = [], 0
+    if pieces:
+        yield pieces
 
 
 def _check_is_no_broken_archive(file: StagedFile) -> None:

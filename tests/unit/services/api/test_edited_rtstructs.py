@@ -195,6 +195,18 @@ class TestRefusals:
             response = await post(api, job_id, content)
             code = response.json()["code"]
             assert (response.status_code, code) == (422, "edited_rtstruct_invalid"), name
+
+    async def test_files_that_lost_contours(self, api: Api, rtstruct: bytes) -> None:
+        job_id = await finished_job(api)
+        contours = rtstruct.index(b"\x06\x30\x39\x00")
+        observations = rtstruct.index(b"\x06\x30\x80\x00", contours)
+        last_image = rtstruct.rindex(b"\x06\x30\x16\x00", contours, observations)
+        last_contour = rtstruct.rindex(b"\xfe\xff\x00\xe0", contours, last_image)
+        for length in (contours, last_contour, observations - 1):
+            response = await post(api, job_id, rtstruct[:length])
+            code = response.json()["code"]
+            assert (response.status_code, code) == (422, "edited_rtstruct_invalid"), length
+        assert edited_files(api) == []
         assert not edited_files(api)
         assert not list((api.data_dir / "incoming").iterdir())
 
@@ -336,7 +348,7 @@ class TestDeletingTheSeries:
         compare(api, edited["id"])
         job = (await api.client.get(f"/v1/contour-jobs/{job_id}")).json()
 
-        assert (await api.client.delete(job["links"]["series"])).status_code == 204
+        assert (await api.client.delete(job["links"]["series"])).status_code == 200
 
         assert not api.stored_files()
         shown = (await api.client.get(edited["links"]["self"])).json()

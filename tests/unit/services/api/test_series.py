@@ -117,18 +117,22 @@ class TestDeleting:
         assert response.json()["context"]["contour_job_id"] == job["id"]
         assert len(api.stored_files()) == 3
 
-    async def test_files_and_results_go_rows_stay_and_posting_restores(self, api: Api) -> None:
+    async def test_files_and_results_go_rows_stay_and_posting_makes_another(self, api: Api) -> None:
         series_id = (await post(api)).json()["id"]
         job = (await api.client.post("/v1/contour-jobs", json={"series_id": series_id})).json()
         finish_job(api)
-        assert (await api.client.delete(f"/v1/series/{series_id}")).status_code == 204
+        deleted = await api.client.delete(f"/v1/series/{series_id}")
+        assert deleted.status_code == 200
         assert not api.stored_files()
-        assert (await api.client.get(f"/v1/series/{series_id}")).json()["purged_at"]
+        shown = (await api.client.get(f"/v1/series/{series_id}")).json()
+        assert shown["purged_at"]
+        assert shown["series_instance_uid"] == shown["frame_of_reference_uid"] == ""
         rtstruct = await api.client.get(f"/v1/contour-jobs/{job['id']}/rtstruct")
         assert (rtstruct.status_code, rtstruct.json()["code"]) == (410, "result_purged")
         again = await api.client.post("/v1/contour-jobs", json={"series_id": series_id})
         assert (again.status_code, again.json()["code"]) == (410, "series_purged")
-        assert (await api.client.delete(f"/v1/series/{series_id}")).status_code == 204
-        restored = await post(api)
-        assert (restored.status_code, restored.json()["id"]) == (201, series_id)
+        assert (await api.client.delete(f"/v1/series/{series_id}")).json() == deleted.json()
+        posted = await post(api)
+        assert posted.status_code == 201
+        assert posted.json()["id"] != series_id
         assert len(api.stored_files()) == 3

@@ -68,11 +68,26 @@ def test_members_may_share_a_name(tmp_path: Path) -> None:
     assert [file.path.read_bytes() for file in staging.files] == [b"1", b"2"]
 
 
-@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "C:/a", "..\\a"])
+@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "C:/a", "..\\a", "../../b/", "/etc/"])
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     error = refusal(tmp_path, make_zip({"fine": b"x", name: b"y"}))
     assert (error.code, error.context["file_names"]) == ("path_traversal", [name])
     assert len(list(tmp_path.iterdir())) == 1, "nothing is unpacked before all names are checked"
+
+
+def test_a_folder_with_content_is_no_folder(tmp_path: Path) -> None:
+    error = refusal(tmp_path, make_zip({"1.dcm": b"a slice", "2.dcm/": b"another slice"}))
+    assert error.code == "damaged_archive"
+
+
+def test_what_lies_before_an_archive_is_not_passed_over(tmp_path: Path) -> None:
+    first, last = make_zip({"1.dcm": b"a slice"}), make_zip({"2.dcm": b"another slice"})
+    assert refusal(tmp_path, first + last).code == "damaged_archive"
+
+
+def test_an_archive_that_was_to_be_split_is_taken(tmp_path: Path) -> None:
+    files = {"1.dcm": b"a slice"}
+    assert unpacked(tmp_path, b"PK00" + make_zip(files)) == files
 
 
 def test_links_are_refused(tmp_path: Path) -> None:
@@ -140,3 +155,91 @@ class TestDamage:
         content = bytearray(make_zip({"a": bytes(range(256)) * 8}, method))
         content[60] ^= 0xFF
         assert refusal(tmp_path, bytes(content)).code == "damaged_archive"
+
+
+class TestDirectories:
+    """What the list at the end of a zip says need not be so."""
+
+    def entries(self, content: bytes) -> list[int]:
+        """The places of the entries of a zip's directory."""
+        places, at = [], content.find(b"PK\x01\x02")
+        while at >= 0:
+            places.append(at)
+            at = content.find(b"PK\x01\x02", at + 1)
+        return places
+
+    def changed(self, content: bytes, at: int, value: bytes) -> bytes:
+        return content[:at] + value + content[at + len(value) :]
+
+    def test_members_that_share_bytes_are_refused(self, tmp_path: Path) -> None:
+        content = make_zip({"a": bytes(3000), "b": bytes(3000)}, zipfile.ZIP_STORED)
+        first, second = self.entries(content)
+        overlapping = self.changed(content, second + 42, content[first + 42 : first + 46])
+        assert refusal(tmp_path, overlapping).code == "damaged_archive"
+
+    @pytest.mark.parametrize("place", [0xFFFFFFF0, 0x7FFFFFFF, 10])
+    def test_a_member_that_lies_nowhere_is_refused(self, tmp_path: Path, place: int) -> None:
+        content = make_zip({"a": b"1"})
+        (entry,) = self.entries(content)
+        moved = self.changed(content, entry + 42, struct.pack("<I", place))
+        assert refusal(tmp_path, moved).code == "damaged_archive"
+
+    def test_a_directory_before_the_start_is_no_disk_error(self, tmp_path: Path) -> None:
+        content = make_zip({"a": b"1", "b": b"2"})
+        end = content.rindex(b"PK\x05\x06")
+        (first, *_) = self.entries(content)
+        moved = self.changed(content, first + 42, struct.pack("<I", 0xFFFFFFF0))
+        moved = self.changed(moved, end + 16, struct.pack("<I", 0x7FFFFFF0))
+        assert refusal(tmp_path, moved).code == "damaged_archive"
+
+    def test_names_that_are_not_the_utf_8_they_claim_to_be_are_refused(
+        self, tmp_path: Path
+    ) -> None:
+        content = make_zip({"\N{SNOWMAN}": b"1"})
+        (entry,) = self.entries(content)
+        assert refusal(tmp_path, self.changed(content, entry + 46, b"\xff")).code == (
+            "damaged_archive"
+        )
+
+    def test_names_of_old_programs_are_kept_as_code_page_437(self, tmp_path: Path) -> None:
+        content = make_zip({"a": b"1"}).replace(b"a", b"\x81")
+        assert unpacked(tmp_path, content) == {"ü": b"1"}
+
+    def test_a_version_from_the_future_is_unsupported(self, tmp_path: Path) -> None:
+        content = make_zip({"a": b"1"})
+        (entry,) = self.entries(content)
+        assert refusal(tmp_path, self.changed(content, entry + 6, b"\xff\0")).code == (
+            "unsupported_archive"
+        )
+
+    @pytest.mark.parametrize("method", [9, 12, 14, 93, 95, 98])
+    def test_other_methods_are_unsupported(self, tmp_path: Path, method: int) -> None:
+        """Deflate64, bzip2, LZMA, Zstandard, xz and PPMd."""
+        content = make_zip({"a": b"1"})
+        (entry,) = self.entries(content)
+        changed = self.changed(content, entry + 10, struct.pack("<H", method))
+        assert refusal(tmp_path, changed).code == "unsupported_archive"
+
+    def test_a_wrong_size_does_not_make_a_file_longer_than_its_content(
+        self, tmp_path: Path
+    ) -> None:
+        content = make_zip({"a": b"1" * 100})
+        (entry,) = self.entries(content)
+        for size in (0, 50, 10_000):
+            changed = self.changed(content, entry + 24, struct.pack("<I", size))
+            folder = tmp_path / str(size)
+            folder.mkdir()
+            assert refusal(folder, changed).code == "damaged_archive"
+
+    def test_more_entries_than_files_are_allowed_never_become_objects(self, tmp_path: Path) -> None:
+        content = make_zip({f"{'d' * 60}{number}/": b"" for number in range(12_000)})
+        assert refusal(tmp_path, content).code == "too_many_files"
+
+    def test_an_archive_with_room_for_longer_sizes_is_taken(self, tmp_path: Path) -> None:
+        buffer = io.BytesIO()
+        with (
+            zipfile.ZipFile(buffer, "w") as archive,
+            archive.open("a", "w", force_zip64=True) as member,
+        ):
+            member.write(b"1")
+        assert unpacked(tmp_path, buffer.getvalue()) == {"a": b"1"}

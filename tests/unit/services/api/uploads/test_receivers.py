@@ -53,7 +53,7 @@ class TestMultipart:
         contents=st.lists(st.binary(max_size=200), min_size=1, max_size=5),
         piece_bytes=st.integers(1, 300),
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_parts_arrive_whole_however_the_body_is_cut(
         self, tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], piece_bytes: int
     ) -> None:

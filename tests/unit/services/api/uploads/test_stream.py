@@ -9,7 +9,7 @@ from anyio import CancelScope, sleep_forever
 
 from services.api.uploads.errors import UploadError
 from services.api.uploads.limits import UploadLimits
-from services.api.uploads.stream import PIECE_BYTES, Body, received_upload
+from services.api.uploads.stream import COLLECTED_BYTES, Body, received_upload
 from services.core.errors import StorageFullError
 from services.core.storage import FilesystemStorage
 from tests.factories.uploads import BOUNDARY, FORM, make_form
@@ -55,14 +55,14 @@ async def test_a_thousand_files_are_never_in_memory_together(tmp_path: Path) -> 
         assert len(upload.unpack()) == 1000
         assert staged_bytes(tmp_path) == 1000 * len(content)
     # One piece being collected, and what the open file buffers.
-    assert max(in_memory) < PIECE_BYTES + (1 << 17)
+    assert max(in_memory) < COLLECTED_BYTES + (1 << 17)
     assert not list((tmp_path / "incoming").iterdir())
 
 
 async def test_a_sender_that_leaves_leaves_nothing(tmp_path: Path) -> None:
     async def chunks() -> AsyncIterator[bytes]:
-        yield make_form({"a": bytes(3 * PIECE_BYTES)})[:-100]
-        assert staged_bytes(tmp_path) > PIECE_BYTES
+        yield make_form({"a": bytes(3 * COLLECTED_BYTES)})[:-100]
+        assert staged_bytes(tmp_path) > COLLECTED_BYTES
         raise LeftError
 
     with pytest.raises(LeftError):
@@ -75,7 +75,7 @@ async def test_a_cancelled_request_leaves_nothing(tmp_path: Path) -> None:
     with CancelScope() as scope:
 
         async def chunks() -> AsyncIterator[bytes]:
-            yield make_form({"a": bytes(3 * PIECE_BYTES)})[:-100]
+            yield make_form({"a": bytes(3 * COLLECTED_BYTES)})[:-100]
             scope.cancel()
             await sleep_forever()
 
@@ -99,12 +99,12 @@ async def test_an_announced_excess_is_refused_before_a_byte_is_read(tmp_path: Pa
 
 
 async def test_an_unannounced_excess_is_refused_when_it_comes(tmp_path: Path) -> None:
-    limits = replace(LIMITS, max_upload_bytes=3 * PIECE_BYTES)
-    body = body_of(in_chunks(make_form({"a": bytes(4 * PIECE_BYTES)})))
+    limits = replace(LIMITS, max_upload_bytes=3 * COLLECTED_BYTES)
+    body = body_of(in_chunks(make_form({"a": bytes(4 * COLLECTED_BYTES)})))
     with pytest.raises(UploadError) as caught:
         async with received_upload(body, FilesystemStorage(tmp_path), limits):
             pytest.fail("the body is too large")
-    assert caught.value.context == {"max_upload_bytes": 3 * PIECE_BYTES}
+    assert caught.value.context == {"max_upload_bytes": 3 * COLLECTED_BYTES}
     assert not list((tmp_path / "incoming").iterdir())
 
 
