@@ -24,6 +24,19 @@ class StoredFile:
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldFile:
+    """A file that lies nowhere in the form in which it is given away."""
+
+    content: bytes
+    sha256: str
+
+
+def held_file(content: bytes) -> HeldFile:
+    """Return bytes with their hash."""
+    return HeldFile(content=content, sha256=hashlib.sha256(content).hexdigest())
+
+
 def stored_file(path: Path) -> StoredFile:
     """Return a file with its hash; blocks while it is read."""
     with path.open("rb") as file:
@@ -31,12 +44,15 @@ def stored_file(path: Path) -> StoredFile:
 
 
 def download(
-    file: StoredFile, *, name: str, media_type: str, if_none_match: str | None
+    file: StoredFile | HeldFile, *, name: str, media_type: str, if_none_match: str | None
 ) -> Response:
     """Stream a file, or say that its reader has it already."""
     etag = f'"{file.sha256}"'
     if if_none_match is not None and etag in [tag.strip() for tag in if_none_match.split(",")]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": etag})
+    if isinstance(file, HeldFile):
+        attachment = {"ETag": etag, "Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(file.content, media_type=media_type, headers=attachment)
     return FileResponse(file.path, media_type=media_type, filename=name, headers={"ETag": etag})
 
 

@@ -21,6 +21,7 @@ class KeyedRoute(StrEnum):
     DATASET_CASES = "dataset_cases"
     DATASET_VERSIONS = "dataset_versions"
     EXPERIMENTS = "experiments"
+    RUNS_REQUEUED = "runs_requeued"
     REPORTS = "reports"
     MODEL_VERSIONS = "model_versions"
     MODEL_ALIAS_ROLLBACKS = "model_alias_rollbacks"
@@ -44,6 +45,16 @@ class RequestKey:
     route: KeyedRoute
     key: str | None
     request_sha256: str
+
+    def is_replay(self, uow: UnitOfWork, *, is_new: bool) -> bool:
+        """Tell whether nothing is to be done, as this request did it before and all is there yet.
+
+        is_new: whether this request made something, perhaps in place of what was deleted since.
+
+        Raises:
+            IdempotencyKeyReusedError: the key came with a different request.
+        """
+        return self.find(uow) is not None and not is_new
 
     def find(self, uow: UnitOfWork) -> UUID | None:
         """Return the resource that this request made before, or None.

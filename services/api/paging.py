@@ -10,10 +10,17 @@ from uuid import UUID
 from fastapi import Depends, Query
 from fastapi.exceptions import RequestValidationError
 
+from services.api.moments import in_utc
 from services.core.repositories.paging import Listed, PageCursor
 
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
+
+OrderedCursor = Annotated[
+    int | None,
+    Query(alias="cursor", ge=0, le=2**62, description="`next_cursor` of the page before."),
+]
+"""Of a list whose rows have positions."""
 
 PageSize = Annotated[int, Query(alias="limit", ge=1, le=MAX_PAGE_SIZE, description="Items a page.")]
 
@@ -56,12 +63,10 @@ def _decode_cursor(
         return None
     try:
         moment, _, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        found = PageCursor(created_at=dt.datetime.fromisoformat(moment), id=UUID(row_id))
+        created_at = in_utc(dt.datetime.fromisoformat(moment))
+        return PageCursor(created_at=created_at, id=UUID(row_id))
     except (ValueError, binascii.Error) as error:
         raise _invalid() from error
-    if found.created_at.tzinfo is None:
-        raise _invalid()
-    return found
 
 
 def _invalid() -> RequestValidationError:

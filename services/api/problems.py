@@ -7,6 +7,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from ml.dicom.errors import DicomErrorCode
+from services.api.bounded import (
+    ParseFailedError,
+    ParsersUnavailableError,
+    ParseTimeLimitError,
+)
 from services.api.uploads.errors import UploadErrorCode
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -53,6 +58,7 @@ _UPLOAD_KINDS: dict[UploadErrorCode, ProblemKind] = {
     UploadErrorCode.UNEXPECTED_FORM_FIELD: _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "Unexpected form field"
     ),
+    UploadErrorCode.UPLOAD_STALLED: _kind(HTTPStatus.REQUEST_TIMEOUT, "Upload stalled"),
     UploadErrorCode.TOO_MANY_BYTES: _kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too many bytes"),
     UploadErrorCode.TOO_MANY_FILES: _kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too many files"),
     UploadErrorCode.NOT_A_ZIP: _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Not a zip"),
@@ -67,6 +73,18 @@ _UPLOAD_KINDS: dict[UploadErrorCode, ProblemKind] = {
     ),
 }
 
+_PARSE_KINDS = {
+    ParseTimeLimitError.code: _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "Files take too long to be read"
+    ),
+    ParseFailedError.code: _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "Files cannot be read within the limits"
+    ),
+    ParsersUnavailableError.code: _kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "No process can be started to read files"
+    ),
+}
+
 _DICOM_KINDS: dict[DicomErrorCode, ProblemKind] = {
     code: _kind(HTTPStatus.UNPROCESSABLE_ENTITY, f"CT series refused: {code.replace('_', ' ')}")
     for code in DicomErrorCode
@@ -78,6 +96,18 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "not_found": _kind(HTTPStatus.NOT_FOUND, "No such route"),
     "method_not_allowed": _kind(HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed"),
     "bad_request": _kind(HTTPStatus.BAD_REQUEST, "Bad request"),
+    "unauthenticated": _kind(HTTPStatus.UNAUTHORIZED, "No valid credentials"),
+    "role_missing": _kind(HTTPStatus.FORBIDDEN, "The token's user has no role here"),
+    "role_not_allowed": _kind(HTTPStatus.FORBIDDEN, "The route does not serve the role"),
+    "rate_limited": _kind(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests"),
+    "too_many_uploads": _kind(HTTPStatus.TOO_MANY_REQUESTS, "Too many uploads under way"),
+    "too_many_streams": _kind(HTTPStatus.TOO_MANY_REQUESTS, "Too many streams open"),
+    "identity_provider_unavailable": _kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "Identity provider unavailable"
+    ),
+    "api_key_not_found": _kind(HTTPStatus.NOT_FOUND, "No such API key"),
+    "reader_name_taken": _kind(HTTPStatus.CONFLICT, "The reader's name is another client's"),
+    "series_shared": _kind(HTTPStatus.CONFLICT, "Others posted the series too"),
     "series_not_found": _kind(HTTPStatus.NOT_FOUND, "No such series"),
     "series_purged": _kind(HTTPStatus.GONE, "The files of the series were removed"),
     "series_in_use": _kind(HTTPStatus.CONFLICT, "A job still needs the series"),
@@ -87,6 +117,8 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "job_failed": _kind(HTTPStatus.CONFLICT, "The job failed"),
     "job_cancelled": _kind(HTTPStatus.CONFLICT, "The job was cancelled"),
     "result_purged": _kind(HTTPStatus.GONE, "The result was removed"),
+    "contour_job_in_use": _kind(HTTPStatus.CONFLICT, "The contour job is in use"),
+    "deletion_not_found": _kind(HTTPStatus.NOT_FOUND, "No such deletion"),
     "review_not_found": _kind(HTTPStatus.NOT_FOUND, "No such review"),
     "unknown_structure": _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "The job drew no structure of that name"
@@ -100,6 +132,7 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
         HTTPStatus.UNPROCESSABLE_ENTITY, "The file is no usable RT Structure Set"
     ),
     "edited_rtstruct_purged": _kind(HTTPStatus.GONE, "The edited RTSTRUCT was removed"),
+    "edited_rtstruct_in_use": _kind(HTTPStatus.CONFLICT, "The edited RTSTRUCT is in use"),
     "wrong_frame_of_reference": _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "The RTSTRUCT lies in another frame of reference"
     ),
@@ -108,6 +141,12 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
         HTTPStatus.UNPROCESSABLE_ENTITY, "The review is of another job or reader"
     ),
     "dataset_not_found": _kind(HTTPStatus.NOT_FOUND, "No such dataset"),
+    "dataset_removed": _kind(HTTPStatus.GONE, "The dataset was deleted"),
+    "dataset_in_use": _kind(HTTPStatus.CONFLICT, "The dataset is in use"),
+    "dataset_source_not_found": _kind(HTTPStatus.NOT_FOUND, "No such source of the dataset"),
+    "dataset_source_in_use": _kind(
+        HTTPStatus.CONFLICT, "A version of the dataset was read from the source"
+    ),
     "dataset_exists": _kind(HTTPStatus.CONFLICT, "Another dataset has the name"),
     "no_mounted_datasets": _kind(HTTPStatus.CONFLICT, "No folder is mounted for datasets"),
     "folder_outside_mount": _kind(
@@ -132,6 +171,8 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "run_not_found": _kind(HTTPStatus.NOT_FOUND, "No such run"),
     "report_not_found": _kind(HTTPStatus.NOT_FOUND, "No such report"),
     "report_file_not_found": _kind(HTTPStatus.NOT_FOUND, "No such file in the report"),
+    "report_in_progress": _kind(HTTPStatus.CONFLICT, "The report is being written"),
+    "report_purged": _kind(HTTPStatus.GONE, "The files of the report were removed"),
     "report_not_ready": _kind(HTTPStatus.CONFLICT, "The report is not there"),
     "dataset_versions_differ": _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "Experiments on different dataset versions"
@@ -164,11 +205,16 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "model_version_not_ready": _kind(HTTPStatus.CONFLICT, "The model version was not checked"),
     "model_version_retired": _kind(HTTPStatus.CONFLICT, "The model version is retired"),
     "model_version_in_use": _kind(HTTPStatus.CONFLICT, "An alias means the model version"),
+    "model_version_not_retired": _kind(HTTPStatus.CONFLICT, "The model version is not retired"),
+    "model_version_purged": _kind(HTTPStatus.GONE, "The files of the model version were removed"),
     "model_archive_invalid": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "No exported model version"),
     "alias_changed": _kind(HTTPStatus.CONFLICT, "The alias was changed meanwhile"),
     "nothing_to_roll_back": _kind(HTTPStatus.CONFLICT, "The alias has nothing to go back to"),
     "weights_changed": _kind(
         HTTPStatus.INTERNAL_SERVER_ERROR, "Stored weights are not those that were checked"
+    ),
+    "value_not_storable": _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The database cannot keep a value of the request"
     ),
     "database_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable"),
     "storage_unavailable": _kind(HTTPStatus.SERVICE_UNAVAILABLE, "Storage unavailable"),
@@ -176,17 +222,36 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "stored_files_missing": _kind(
         HTTPStatus.INTERNAL_SERVER_ERROR, "Files of a known resource are missing"
     ),
+    "body_too_large": _kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request body too large"),
+    "body_too_deep": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Request body nested too deeply"),
+    "body_timeout": _kind(HTTPStatus.REQUEST_TIMEOUT, "Request body did not arrive in time"),
+    "private_key_invalid": _kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "A key of de-identification is no key"
+    ),
+    "private_key_missing": _kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "A key of de-identification is missing"
+    ),
+    "private_key_changed": _kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "A key of de-identification is another one than before"
+    ),
+    "seal_unreadable": _kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "What de-identification set aside cannot be opened"
+    ),
+    "relinking_failed": _kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "The RTSTRUCT cannot be linked to the sender's CT"
+    ),
     "internal_error": _kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error"),
 }
 
 PROBLEMS: dict[str, ProblemKind] = {
     **{code.value: kind for code, kind in _UPLOAD_KINDS.items()},
+    **_PARSE_KINDS,
     **{code.value: kind for code, kind in _DICOM_KINDS.items()},
     **_SERVICE_KINDS,
 }
 """By code. A code that is missing here is answered as internal_error."""
 
-MANY_FILES_CODES = tuple(code.value for code in _UPLOAD_KINDS)
+MANY_FILES_CODES = (*(code.value for code in _UPLOAD_KINDS), *_PARSE_KINDS)
 """Codes of every route that takes any number of files."""
 UPLOAD_CODES = (*MANY_FILES_CODES, *(code.value for code in _DICOM_KINDS))
 """Codes of every route that takes a CT series."""
@@ -195,9 +260,11 @@ FILE_CODES = (
     UploadErrorCode.UNSUPPORTED_MEDIA_TYPE.value,
     UploadErrorCode.MALFORMED_MULTIPART.value,
     UploadErrorCode.UNEXPECTED_FORM_FIELD.value,
+    UploadErrorCode.UPLOAD_STALLED.value,
     UploadErrorCode.TOO_MANY_BYTES.value,
     UploadErrorCode.TOO_MANY_FILES.value,
     UploadErrorCode.PATH_TRAVERSAL.value,
+    *_PARSE_KINDS,
 )
 """Codes of every route that takes one file."""
 STORAGE_CODES = ("storage_full", "storage_unavailable")
@@ -210,8 +277,21 @@ DATASET_CODES = (
     "batch_larger_than_training_set",
 )
 """Codes of every route that asks for training on a dataset version."""
-ROW_CODES = ("validation_error", "database_unavailable")
+KEY_CODES = ("private_key_invalid", "private_key_missing", "private_key_changed")
+"""Codes of every route that may de-identify what it takes."""
+IDENTITY_CODES = (*KEY_CODES, "seal_unreadable")
+"""Codes of every route that gives away what was de-identified."""
+ROW_CODES = ("validation_error", "value_not_storable", "database_unavailable")
 """Codes of every route that reads or writes a row."""
+ACCESS_CODES = (
+    "unauthenticated",
+    "role_missing",
+    "role_not_allowed",
+    "rate_limited",
+    "database_unavailable",
+    "identity_provider_unavailable",
+)
+"""Codes of every route that is not public; the OpenAPI description adds them."""
 
 
 def problem(

@@ -6,15 +6,18 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from services.core.actor import Role
 from services.core.errors import (
     JobCancelledError,
     JobFailedError,
     JobNotFinishedError,
+    ReaderNameTakenError,
     ResultPurgedError,
 )
 from services.core.lifecycle import JobStage, JobState
 from services.core.tables.contouring import ContourJob
 from services.core.tables.leased import Leased
+from services.core.unit_of_work import UnitOfWork
 
 
 class WorkErrorResponse(BaseModel):
@@ -61,6 +64,18 @@ RESULT_CODES = (
     "result_purged",
 )
 """Codes of every route that needs the result of a contour job."""
+
+
+def check_reader(uow: UnitOfWork, reviewer: str) -> None:
+    """Return if the actor may sign with a reader's name, which is its own from then on.
+
+    An administrator signs for anybody, as when reviews are brought in from elsewhere.
+
+    Raises:
+        ReaderNameTakenError: the name is another client's.
+    """
+    if uow.actor.role is Role.REVIEWER and not uow.reader_names.claim(reviewer, uow.actor.id):
+        raise ReaderNameTakenError(reviewer)
 
 
 def check_has_result(job: ContourJob) -> None:

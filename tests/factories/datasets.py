@@ -71,7 +71,7 @@ def add_upload(
             with target:
                 target.write(path.read_bytes())
             staging.add(file)
-        checked = check_cases(Upload(folder=folder, staging=staging), storage)
+        checked = check_cases(Upload(folder=folder, staging=staging, byte_count=0))
         storage.publish(StoredKind.DATASET_UPLOADS, checked.folder, source_id)
     return source_id
 

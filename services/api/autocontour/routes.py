@@ -6,12 +6,21 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Response
 
+from services.api.access.roles import allow
 from services.api.autocontour.schemas import AutocontourResponse
 from services.api.autocontour.service import AutocontourService
 from services.api.dependencies import DependenciesDep, WorkRequestDep
-from services.api.problems import ROW_CODES, STORAGE_CODES, UPLOAD_CODES, problem_responses
+from services.api.problems import (
+    KEY_CODES,
+    ROW_CODES,
+    STORAGE_CODES,
+    UPLOAD_CODES,
+    problem_responses,
+)
+from services.api.series.checking import check_upload
 from services.api.uploads.http import UPLOAD_REQUEST_BODY, UploadBody
 from services.api.uploads.stream import received_upload
+from services.core.actor import Role
 
 router = APIRouter(prefix="/v1/autocontour", tags=["autocontour"])
 
@@ -25,11 +34,12 @@ ServiceDep = Annotated[AutocontourService, Depends(_service)]
 
 @router.post(
     "",
+    dependencies=[allow(Role.SUBMITTER)],
     summary="Post a CT series and contour it",
     status_code=HTTPStatus.ACCEPTED,
     response_description="Stored and queued. Location is the job.",
     responses=problem_responses(
-        *UPLOAD_CODES, *STORAGE_CODES, "idempotency_key_reused", *ROW_CODES
+        *UPLOAD_CODES, *STORAGE_CODES, "idempotency_key_reused", *KEY_CODES, *ROW_CODES
     ),
     openapi_extra=UPLOAD_REQUEST_BODY,
 )
@@ -45,8 +55,11 @@ async def post_autocontour(
     `curl -F file=@ct.zip …/v1/autocontour`, poll Location, then get its `/rtstruct`.
     """
     async with received_upload(body, dependencies.storage, dependencies.upload_limits) as upload:
+        checked = await dependencies.bounded.run(
+            dependencies.order(upload.byte_count), check_upload, upload, dependencies.deidentifier
+        )
         made = await to_thread.run_sync(
-            service.post, upload, request, limiter=dependencies.validation_slots
+            service.post, checked, request, limiter=dependencies.validation_slots
         )
     response.headers["Location"] = f"/v1/contour-jobs/{made.watched.job.id}"
     return AutocontourResponse.of(made)

@@ -9,8 +9,13 @@ from services.api.contour_jobs.service import (
     queue_job,
 )
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest
-from services.api.series.service import PostedSeries, add_series, check_upload, publish_series
-from services.api.uploads.stream import Upload
+from services.api.series.checking import CheckedSeries
+from services.api.series.service import (
+    PostedSeries,
+    add_series,
+    publish_series,
+    record_submission,
+)
 from services.core.storage import Storage
 from services.core.unit_of_work import UnitOfWork
 
@@ -31,15 +36,12 @@ class AutocontourService:
         self._storage = storage
         self._jobs = ContourJobService(new_unit_of_work, storage)
 
-    def post(self, upload: Upload, request: WorkRequest) -> Autocontouring:
-        """Store the upload and queue its job, or return what the same keyed request made.
+    def post(self, checked: CheckedSeries, request: WorkRequest) -> Autocontouring:
+        """Store a checked upload and queue its job, or return what the same keyed request made.
 
         Raises:
-            UploadError: the files cannot be unpacked within the limits.
-            DicomError: the files are not one usable CT series.
             IdempotencyKeyReusedError: the key came with a different series.
         """
-        checked = check_upload(upload)
         key = RequestKey(
             route=KeyedRoute.AUTOCONTOUR,
             key=request.idempotency_key,
@@ -48,12 +50,13 @@ class AutocontourService:
         with self._new_unit_of_work() as uow:
             job_id = key.find(uow)
             posted = add_series(uow, checked)
-            is_ours = True
+            is_ours = posted.is_new
             if job_id is None:
                 job = queue_job(uow, posted.series.id, request)
                 job_id = key.remember(uow, job.id)
                 is_ours = job_id == job.id
-            if is_ours:  # else the same request was first at this moment and made all of it
+            if is_ours:  # else the same request was first, perhaps just now, and made all of it
+                record_submission(uow, posted)
                 publish_series(self._storage, checked, posted)
                 uow.commit()
         return Autocontouring(posted=posted, watched=self._jobs.get(job_id))

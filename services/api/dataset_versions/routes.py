@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
+from services.api.access.roles import allow
 from services.api.dataset_versions.case_table import case_table
 from services.api.dataset_versions.schemas import (
     DatasetCasePage,
@@ -20,6 +21,8 @@ from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.mappings import checked_mapping
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
+from services.api.removal import DELETION_RESPONSES, DeletionResponse, answer_deletion
+from services.core.actor import Role
 from services.core.lifecycle import CasePart, CaseStatus
 
 CSV_MEDIA_TYPE = "text/csv"
@@ -53,6 +56,7 @@ ServiceDep = Annotated[DatasetVersionService, Depends(_service)]
 
 @router.post(
     "/datasets/{dataset_id}/versions",
+    dependencies=[allow(Role.ADMIN)],
     summary="Read the sources of a dataset into a version",
     status_code=HTTPStatus.ACCEPTED,
     response_description="Queued. Location is the version.",
@@ -85,6 +89,7 @@ def post_dataset_version(
 
 @router.get(
     "/datasets/{dataset_id}/versions",
+    dependencies=[allow(Role.ADMIN)],
     summary="List the versions of a dataset",
     responses=problem_responses("dataset_not_found", *ROW_CODES),
 )
@@ -104,6 +109,7 @@ def list_dataset_versions(
 
 @router.get(
     "/dataset-versions/{version_id}",
+    dependencies=[allow(Role.ADMIN)],
     summary="Show a dataset version",
     responses=problem_responses("dataset_version_not_found", *ROW_CODES),
 )
@@ -114,6 +120,7 @@ def get_dataset_version(version_id: UUID, service: ServiceDep) -> DatasetVersion
 
 @router.get(
     "/dataset-versions/{version_id}/cases",
+    dependencies=[allow(Role.ADMIN)],
     summary="List the cases of a dataset version",
     response_model=DatasetCasePage,
     responses={
@@ -145,6 +152,7 @@ def list_dataset_cases(
 
 @router.get(
     "/dataset-versions/{version_id}/cases.csv",
+    dependencies=[allow(Role.ADMIN)],
     summary="Download the cases of a dataset version",
     response_class=StreamingResponse,
     responses={
@@ -159,6 +167,7 @@ def download_dataset_cases(version_id: UUID, service: ServiceDep, wanted: Wanted
 
 @router.post(
     "/dataset-versions/{version_id}/cancel",
+    dependencies=[allow(Role.ADMIN)],
     summary="Cancel a dataset version",
     status_code=HTTPStatus.ACCEPTED,
     responses=problem_responses("dataset_version_not_found", "illegal_transition", *ROW_CODES),
@@ -170,13 +179,24 @@ def cancel_dataset_version(version_id: UUID, service: ServiceDep) -> DatasetVers
 
 @router.delete(
     "/dataset-versions/{version_id}",
-    summary="Remove the files of a dataset version",
-    status_code=HTTPStatus.NO_CONTENT,
-    responses=problem_responses("dataset_version_not_found", "dataset_version_in_use", *ROW_CODES),
+    dependencies=[allow(Role.ADMIN)],
+    summary="Delete a dataset version",
+    responses={
+        **DELETION_RESPONSES,
+        **problem_responses(
+            "dataset_version_not_found", "dataset_removed", "dataset_version_in_use", *ROW_CODES
+        ),
+    },
 )
-def delete_dataset_version(version_id: UUID, service: ServiceDep) -> None:
-    """Remove images, labels and crops at once; the rows stay as a record, like other versions."""
-    service.delete(version_id)
+def delete_dataset_version(
+    version_id: UUID, service: ServiceDep, response: Response
+) -> DeletionResponse:
+    """Delete images, labels, crops and the names of cases; again shows the same deletion.
+
+    The rows stay as a record: of every case its pseudonym, part and outcome, so that later
+    versions deal patients as before.
+    """
+    return answer_deletion(service.delete(version_id), response)
 
 
 def _csv(service: DatasetVersionService, version_id: UUID, wanted: CaseFilter) -> Response:

@@ -11,10 +11,14 @@ from services.api.dataset_versions.errors import (
     VersionInProgressError,
 )
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
+from services.api.removal import finish_deletion
+from services.core.audit import Action, ResourceKind
+from services.core.deletion import begin_deletion
 from services.core.lifecycle import CasePart, CaseStatus
 from services.core.queue import TaskName
 from services.core.repositories.paging import PageCursor
-from services.core.storage import Storage, StoredKind
+from services.core.storage import Storage
+from services.core.tables.audit import Deletion
 from services.core.tables.datasets import DatasetCase, DatasetVersion
 from services.core.unit_of_work import UnitOfWork
 
@@ -75,6 +79,13 @@ class DatasetVersionService:
                 version = _queue_version(uow, dataset_id, options, mapping, request)
                 version_id = key.remember(uow, version.id)
                 if version_id == version.id:
+                    uow.audit.record(
+                        Action.DATASET_VERSION_SUBMITTED,
+                        ResourceKind.DATASET_VERSION,
+                        version.id,
+                        dataset_id=str(dataset_id),
+                        number=version.number,
+                    )
                     uow.commit()
                     return version
         # Made before, or by the same request at the same moment: nothing of this one stays.
@@ -103,9 +114,18 @@ class DatasetVersionService:
         """
         with self._new_unit_of_work() as uow:
             uow.dataset_versions.get(version_id)
-            return uow.dataset_cases.page(
+            found = uow.dataset_cases.page(
                 version_id, limit, after, status=wanted.status, part=wanted.part
             )
+            uow.audit.record(
+                Action.DATASET_CASES_READ,
+                ResourceKind.DATASET_VERSION,
+                version_id,
+                cases=len(found),
+                after=after,
+            )
+            uow.commit()
+            return found
 
     def all_cases(self, version_id: UUID, wanted: CaseFilter) -> Iterator[DatasetCase]:
         """Yield every case of a version, never many at a time in memory.
@@ -124,26 +144,36 @@ class DatasetVersionService:
         """
         with self._new_unit_of_work() as uow:
             version = uow.dataset_versions.request_cancel(version_id)
+            uow.audit.record(
+                Action.DATASET_VERSION_CANCELLED, ResourceKind.DATASET_VERSION, version_id
+            )
             uow.commit()
             return version
 
-    def delete(self, version_id: UUID) -> None:
-        """Remove the files of a version; its rows stay, and so do other versions' files.
+    def delete(self, version_id: UUID) -> Deletion:
+        """Delete a version, its crops and what a start of its reading left; others' files stay.
 
         Raises:
             DatasetVersionNotFoundError: no row has the id.
             DatasetVersionInUseError: a version in progress, a run or a model needs it.
         """
         with self._new_unit_of_work() as uow:
-            dataset_id = uow.dataset_versions.get(version_id).dataset_id
-            # A version in progress begins with the files of the last one; none begins meanwhile.
-            uow.datasets.get_locked(dataset_id)
-            version = uow.dataset_versions.get_locked(version_id)
-            _check_unused(uow, version)
-            if uow.dataset_versions.purge(version):
-                self._storage.delete(StoredKind.DATASETS, version_id)
-                self._storage.delete(StoredKind.CROPS, version_id)
-            uow.commit()
+            version = uow.dataset_versions.get(version_id)
+            deletion = None
+            if version.purged_at is not None:
+                deletion = uow.deletions.find_of(
+                    (ResourceKind.DATASET_VERSION, version_id),
+                    (ResourceKind.DATASET, version.dataset_id),
+                )
+            if deletion is None:
+                # A version in progress begins with the files of the last; none begins meanwhile.
+                uow.datasets.get_locked(version.dataset_id)
+                version = uow.dataset_versions.get_locked(version_id)
+                _check_unused(uow, version)
+                erased = uow.erasure.versions([version])
+                deletion = begin_deletion(uow, ResourceKind.DATASET_VERSION, version_id, erased)
+                uow.commit()
+        return finish_deletion(self._new_unit_of_work, self._storage, deletion)
 
     def _following(
         self, version_id: UUID, wanted: CaseFilter, cases: Sequence[DatasetCase]
@@ -188,9 +218,6 @@ def _check_unused(uow: UnitOfWork, version: DatasetVersion) -> None:
     active = uow.dataset_versions.find_active(version.dataset_id)
     if active is not None:
         raise DatasetVersionInUseError(version.id, dataset_version_id=active.id)
-    run_id = uow.dataset_versions.find_run_on(version.id)
-    if run_id is not None:
-        raise DatasetVersionInUseError(version.id, run_id=run_id)
-    model_version_id = uow.dataset_versions.find_model_in_use_of(version.id)
-    if model_version_id is not None:
-        raise DatasetVersionInUseError(version.id, model_version_id=model_version_id)
+    users = uow.dataset_versions.find_user(version.id)
+    if users is not None:
+        raise DatasetVersionInUseError(version.id, **users)

@@ -1,4 +1,7 @@
-"""Uploads of cases: looked through by their heads, and laid out as they are kept."""
+"""Uploads of cases: looked through by their heads, and laid out as they are kept.
+
+Runs in a process of its own, so this module imports little.
+"""
 
 import hashlib
 import json
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from services.api.datasets.errors import NoCaseInUploadError
 from services.api.uploads.stream import Upload
-from services.core.storage import UPLOAD_NAMES_FILE, Storage, slice_name
+from services.core.storage import UPLOAD_NAMES_FILE, slice_name
 
 if TYPE_CHECKING:
     from ml.dicom.catalogue import Catalogue
@@ -43,7 +46,7 @@ class CheckedCases:
     folder: Path
 
 
-def check_cases(upload: Upload, storage: Storage) -> CheckedCases:
+def check_cases(upload: Upload) -> CheckedCases:
     """Unpack an upload, find CT images and structure sets by their heads, lay them out; blocks.
 
     Raises:
@@ -68,7 +71,6 @@ def check_cases(upload: Upload, storage: Storage) -> CheckedCases:
     byte_count = sum(source.path.stat().st_size for source in kept)
     folder = upload.folder / "cases"
     _lay_out(kept, folder)
-    storage.flush(folder)
     return CheckedCases(
         counts=counts,
         content_sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),

@@ -7,6 +7,8 @@ from uuid import UUID
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Response
 
+from services.api.access.roles import allow
+from services.api.datasets.case_files import check_cases
 from services.api.datasets.schemas import (
     AddedCasesResponse,
     AddedSourcesResponse,
@@ -24,6 +26,7 @@ from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import MANY_FILES_CODES, ROW_CODES, STORAGE_CODES, problem_responses
 from services.api.uploads.http import UploadBody, upload_request_body
 from services.api.uploads.stream import received_upload
+from services.core.actor import Role
 
 FOLDER_CODES = ("no_mounted_datasets", "folder_outside_mount", "folder_not_found")
 
@@ -41,6 +44,7 @@ ServiceDep = Annotated[DatasetService, Depends(_service)]
 
 @router.post(
     "",
+    dependencies=[allow(Role.ADMIN)],
     summary="Make a dataset",
     status_code=HTTPStatus.CREATED,
     response_description="Made. Location is the dataset.",
@@ -60,7 +64,12 @@ def post_dataset(
     return DatasetResponse.of(made)
 
 
-@router.get("", summary="List datasets", responses=problem_responses(*ROW_CODES))
+@router.get(
+    "",
+    dependencies=[allow(Role.ADMIN)],
+    summary="List datasets",
+    responses=problem_responses(*ROW_CODES),
+)
 def list_datasets(
     service: ServiceDep, cursor: Cursor, page_size: PageSize = DEFAULT_PAGE_SIZE
 ) -> DatasetPage:
@@ -72,6 +81,7 @@ def list_datasets(
 
 @router.get(
     "/{dataset_id}",
+    dependencies=[allow(Role.ADMIN)],
     summary="Show a dataset",
     responses=problem_responses("dataset_not_found", *ROW_CODES),
 )
@@ -82,6 +92,7 @@ def get_dataset(dataset_id: UUID, service: ServiceDep) -> DatasetResponse:
 
 @router.put(
     "/{dataset_id}/mapping",
+    dependencies=[allow(Role.ADMIN)],
     summary="Say what the names of regions mean",
     responses=problem_responses("dataset_not_found", "mapping_invalid", *ROW_CODES),
 )
@@ -92,6 +103,7 @@ def put_mapping(dataset_id: UUID, body: MappingBody, service: ServiceDep) -> Dat
 
 @router.post(
     "/{dataset_id}/cases",
+    dependencies=[allow(Role.ADMIN)],
     summary="Add cases by upload",
     status_code=HTTPStatus.CREATED,
     response_description="Kept as a source; the next version reads it.",
@@ -122,10 +134,13 @@ async def post_cases(
     await to_thread.run_sync(service.check_exists, dataset_id)
     limits = dependencies.dataset_upload_limits
     async with received_upload(body, dependencies.storage, limits) as upload:
+        checked = await dependencies.dataset_bounded.run(
+            dependencies.order(upload.byte_count), check_cases, upload
+        )
         added = await to_thread.run_sync(
             service.add_cases,
             dataset_id,
-            upload,
+            checked,
             idempotency_key,
             limiter=dependencies.dataset_slots,
         )
@@ -135,6 +150,7 @@ async def post_cases(
 
 @router.post(
     "/{dataset_id}/folders",
+    dependencies=[allow(Role.ADMIN)],
     summary="Add cases of a mounted folder",
     status_code=HTTPStatus.CREATED,
     response_description="A source; the next version reads it.",
@@ -152,6 +168,7 @@ def post_folder(
 
 @router.post(
     "/{dataset_id}/edited-rtstructs",
+    dependencies=[allow(Role.ADMIN)],
     summary="Add contours that clinicians corrected",
     status_code=HTTPStatus.CREATED,
     response_description="Sources; the next version reads them.",

@@ -19,7 +19,7 @@ MAX_NAMED_RTSTRUCTS = 1000
 DatasetName = Annotated[
     str,
     Field(
-        pattern=r"\A[A-Za-z0-9]([A-Za-z0-9._ -]{0,78}[A-Za-z0-9._-])?\z",
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._ -]{0,78}[A-Za-z0-9._-])?$",
         description="Letters, digits, dots, lines and spaces; no other dataset's.",
         examples=["Cervix 2026"],
     ),

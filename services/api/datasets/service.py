@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from services.api.datasets.case_files import CaseFileCounts, check_cases
+from services.api.datasets.case_files import CaseFileCounts, CheckedCases
 from services.api.datasets.errors import (
     EditedRtstructNotComparedError,
 )
 from services.api.idempotency import KeyedRoute, RequestKey, text_sha256
 from services.api.mappings import checked_mapping
-from services.api.uploads.stream import Upload
+from services.core.audit import Action, ResourceKind
 from services.core.errors import (
     DatasetExistsError,
     EditedRtstructNotFoundError,
@@ -142,21 +142,20 @@ class DatasetService:
         kept_mapping = checked_mapping(mapping)
         with self._new_unit_of_work() as uow:
             uow.datasets.get_locked(dataset_id).mapping = kept_mapping
+            uow.audit.record(Action.DATASET_MAPPING_CHANGED, ResourceKind.DATASET, dataset_id)
             uow.commit()
         return self.get(dataset_id)
 
     def add_cases(
-        self, dataset_id: UUID, upload: Upload, idempotency_key: str | None
+        self, dataset_id: UUID, checked: CheckedCases, idempotency_key: str | None
     ) -> AddedCases:
         """Keep the cases of an upload as a source, or find the source with the same files.
 
         Raises:
             DatasetNotFoundError: no row has the id.
-            UploadError: the files cannot be unpacked within the limits.
-            NoCaseInUploadError: there is no CT, or no structure set.
             IdempotencyKeyReusedError: the key came with other files or another dataset.
         """
-        checked = check_cases(upload, self._storage)
+        self._storage.flush(checked.folder)
         key = RequestKey(
             route=KeyedRoute.DATASET_CASES,
             key=idempotency_key,
@@ -168,11 +167,16 @@ class DatasetService:
             new.file_count, new.byte_count = checked.file_count, checked.byte_count
             added = _add(uow, [new])
             (source,) = added.sources
-            key.remember(uow, source.id)
-            if added.new_count:
-                self._storage.publish_once(StoredKind.DATASET_UPLOADS, checked.folder, source.id)
-            uow.commit()
-        return AddedCases(source=source, is_new=bool(added.new_count), counts=checked.counts)
+            is_new = bool(added.new_count)
+            if not key.is_replay(uow, is_new=is_new):
+                key.remember(uow, source.id)
+                if is_new:
+                    self._storage.publish_once(
+                        StoredKind.DATASET_UPLOADS, checked.folder, source.id
+                    )
+                _record(uow, dataset_id, DatasetSourceKind.UPLOAD, added)
+                uow.commit()
+        return AddedCases(source=source, is_new=is_new, counts=checked.counts)
 
     def add_folder(self, dataset_id: UUID, folder: str) -> AddedSources:
         """Make a mounted folder a source; it is read when a version is made, never written.
@@ -185,6 +189,7 @@ class DatasetService:
         with self._new_unit_of_work() as uow:
             uow.datasets.get_locked(dataset_id)
             added = _add(uow, [_new_source(dataset_id, DatasetSourceKind.FOLDER, content)])
+            _record(uow, dataset_id, DatasetSourceKind.FOLDER, added)
             uow.commit()
         return added
 
@@ -209,6 +214,7 @@ class DatasetService:
                 edited = _named_edited(uow, edited_rtstruct_ids)
             kind = DatasetSourceKind.EDITED_RTSTRUCT
             added = _add(uow, [_new_source(dataset_id, kind, str(row.id)) for row in edited])
+            _record(uow, dataset_id, kind, added)
             uow.commit()
         return added
 
@@ -226,8 +232,27 @@ def _make(uow: UnitOfWork, key: RequestKey, name: str, mapping: Json, folder: st
         uow.datasets.add_sources([_new_source(dataset.id, DatasetSourceKind.FOLDER, folder)])
     dataset_id = key.remember(uow, dataset.id)
     if dataset_id == dataset.id:
+        uow.audit.record(
+            Action.DATASET_CREATED,
+            ResourceKind.DATASET,
+            dataset.id,
+            has_folder=folder is not None,
+        )
         uow.commit()
     return dataset_id
+
+
+def _record(
+    uow: UnitOfWork, dataset_id: UUID, kind: DatasetSourceKind, added: AddedSources
+) -> None:
+    uow.audit.record(
+        Action.DATASET_SOURCES_ADDED,
+        ResourceKind.DATASET,
+        dataset_id,
+        kind=kind.value,
+        new_count=added.new_count,
+        dataset_source_ids=[str(source.id) for source in added.sources],
+    )
 
 
 def _new_source(dataset_id: UUID, kind: DatasetSourceKind, content: str) -> DatasetSource:

@@ -117,3 +117,21 @@ class DatasetVersionsDifferError(ServiceError):
         super().__init__(
             "the experiments were made on different dataset versions", dataset_versions=versions
         )
+
+
+class ReportInProgressError(ConflictError):
+    """A worker has not ended with the report."""
+
+    code = "report_in_progress"
+
+    def __init__(self, report_id: UUID, state: str) -> None:
+        super().__init__(f"report {report_id} is {state}", report_id=str(report_id), state=state)
+
+
+class ReportPurgedError(ServiceError):
+    """The files of the report were removed."""
+
+    code = "report_purged"
+
+    def __init__(self, report_id: UUID) -> None:
+        super().__init__(f"the files of report {report_id} were removed", report_id=str(report_id))

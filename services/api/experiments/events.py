@@ -1,7 +1,7 @@
 """An experiment as it goes on: what changed since the last look, as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from uuid import UUID
@@ -18,6 +18,8 @@ LOOK_SECONDS = 1.0
 """Between two looks: a worker notes progress about as often."""
 SILENT_SECONDS = 15.0
 """A comment is sent after so much silence, so that proxies keep the connection."""
+ADMISSION_SECONDS = 30.0
+"""After which a listener is asked for its credentials again: they may be over since."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,10 +56,16 @@ class ExperimentChanges:
                 yield text
 
 
-async def stream_changes(changes: ExperimentChanges) -> AsyncIterator[str]:
-    """Yield events until every run is over."""
-    spoke_at = monotonic()
+async def stream_changes(
+    changes: ExperimentChanges, is_admitted: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[str]:
+    """Yield events until every run is over, or the listener is admitted no more."""
+    spoke_at = admitted_at = monotonic()
     while True:
+        if monotonic() - admitted_at >= ADMISSION_SECONDS:
+            if not await is_admitted():
+                return  # without an end: who begins again is told why not
+            admitted_at = monotonic()
         events = await to_thread.run_sync(changes.look)
         for event in events:
             yield event

@@ -8,11 +8,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.experiments.report_schemas import ReportPage, ReportRequestBody, ReportResponse
 from services.api.experiments.report_service import ReportService
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
+from services.api.removal import DELETION_RESPONSES, DeletionResponse, answer_deletion
+from services.core.actor import Role
 
 router = APIRouter(prefix="/v1/experiment-reports", tags=["experiments"])
 
@@ -26,6 +29,7 @@ ServiceDep = Annotated[ReportService, Depends(_service)]
 
 @router.post(
     "",
+    dependencies=[allow(Role.ADMIN)],
     summary="Lay experiments side by side",
     status_code=HTTPStatus.ACCEPTED,
     response_description="Queued. Location is the report.",
@@ -49,7 +53,12 @@ def post_report(
     return ReportResponse.of(shown)
 
 
-@router.get("", summary="List reports", responses=problem_responses(*ROW_CODES))
+@router.get(
+    "",
+    dependencies=[allow(Role.ADMIN)],
+    summary="List reports",
+    responses=problem_responses(*ROW_CODES),
+)
 def list_reports(
     service: ServiceDep,
     cursor: Cursor,
@@ -66,6 +75,7 @@ def list_reports(
 
 @router.get(
     "/{report_id}",
+    dependencies=[allow(Role.ADMIN)],
     summary="Show a report",
     responses=problem_responses("report_not_found", *ROW_CODES),
 )
@@ -74,8 +84,23 @@ def get_report(report_id: UUID, service: ServiceDep) -> ReportResponse:
     return ReportResponse.of(service.get(report_id))
 
 
+@router.delete(
+    "/{report_id}",
+    dependencies=[allow(Role.ADMIN)],
+    summary="Delete a report",
+    responses={
+        **DELETION_RESPONSES,
+        **problem_responses("report_not_found", "report_in_progress", *ROW_CODES),
+    },
+)
+def delete_report(report_id: UUID, service: ServiceDep, response: Response) -> DeletionResponse:
+    """Delete title, statistics, tables and figures; again shows the same deletion."""
+    return answer_deletion(service.delete(report_id), response)
+
+
 @router.get(
     "/{report_id}/files/{name}",
+    dependencies=[allow(Role.ADMIN)],
     summary="Download a file of a report",
     response_class=FileResponse,
     responses={
@@ -83,6 +108,7 @@ def get_report(report_id: UUID, service: ServiceDep) -> ReportResponse:
         **problem_responses(
             "report_not_found",
             "report_not_ready",
+            "report_purged",
             "report_file_not_found",
             "stored_files_missing",
             *ROW_CODES,

@@ -1,5 +1,6 @@
 """Reports on experiments as the API shows them."""
 
+import datetime as dt
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -58,6 +59,7 @@ class ReportResponse(WorkResponse):
     summary: dict[str, Any] | None = Field(  # Any: nested json values
         description="Means, intervals and paired comparisons."
     )
+    purged_at: dt.datetime | None = Field(description="When its files were removed.")
     links: ReportLinks
 
     @classmethod
@@ -71,6 +73,7 @@ class ReportResponse(WorkResponse):
             title=report.title,
             is_automatic=report.is_automatic,
             summary=report.summary,
+            purged_at=report.purged_at,
             links=ReportLinks(
                 self=path,
                 experiments=[f"/v1/experiments/{i}" for i in shown.experiment_ids],

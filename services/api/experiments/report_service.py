@@ -9,13 +9,19 @@ from services.api.experiments.errors import (
     DatasetVersionsDifferError,
     NothingToReportError,
     ReportFileNotFoundError,
+    ReportInProgressError,
     ReportNotReadyError,
+    ReportPurgedError,
 )
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
+from services.api.removal import finish_deletion
+from services.core.audit import Action, ResourceKind
+from services.core.deletion import begin_deletion
 from services.core.lifecycle import JobState
 from services.core.queue import TaskName
 from services.core.repositories.paging import PageCursor
 from services.core.storage import Storage, StoredKind
+from services.core.tables.audit import Deletion
 from services.core.tables.experiments import Report
 from services.core.unit_of_work import UnitOfWork
 
@@ -57,6 +63,12 @@ class ReportService:
                 report = _add(uow, experiment_ids, title, work)
                 report_id = key.remember(uow, report.id)
                 if report_id == report.id:
+                    uow.audit.record(
+                        Action.REPORT_SUBMITTED,
+                        ResourceKind.REPORT,
+                        report_id,
+                        experiment_ids=[str(experiment_id) for experiment_id in experiment_ids],
+                    )
                     uow.commit()
         return self.get(report_id)
 
@@ -83,15 +95,36 @@ class ReportService:
         Raises:
             ReportNotFoundError: no row has the id.
             ReportNotReadyError: it is not written.
+            ReportPurgedError: its files were removed.
             ReportFileNotFoundError: it has no file of that name.
         """
         with self._new_unit_of_work() as uow:
             report = uow.reports.get(report_id)
         if report.state is not JobState.SUCCEEDED:
             raise ReportNotReadyError(report_id, report.state)
+        if report.purged_at is not None:
+            raise ReportPurgedError(report_id)
         if name not in (report.file_names or ()):
             raise ReportFileNotFoundError(report_id, report.file_names or [])
         return self._storage.file(StoredKind.REPORTS, report_id, name)
+
+    def delete(self, report_id: UUID) -> Deletion:
+        """Delete a report; which experiments it showed stays.
+
+        Raises:
+            ReportNotFoundError: no row has the id.
+            ReportInProgressError: a worker has not ended with it.
+        """
+        with self._new_unit_of_work() as uow:
+            report = uow.reports.get(report_id, locked=True)
+            deletion = uow.deletions.find_of((ResourceKind.REPORT, report_id))
+            if deletion is None:
+                if not report.state.is_terminal:
+                    raise ReportInProgressError(report_id, report.state)
+                erased = uow.erasure.report(report)
+                deletion = begin_deletion(uow, ResourceKind.REPORT, report_id, erased)
+                uow.commit()
+        return finish_deletion(self._new_unit_of_work, self._storage, deletion)
 
 
 def _add(

@@ -81,8 +81,12 @@ class ExperimentRequestBody(BaseModel):
         max_length=8,
         description="Of a grid search; the paper's learning rates and batch sizes without them.",
     )
-    losses: list[LossName] | None = Field(None, min_length=1, description="The paper's four.")
-    networks: list[NetworkName] | None = Field(None, min_length=1, description="The paper's four.")
+    losses: list[LossName] | None = Field(
+        None, min_length=1, max_length=len(LossName), description="The paper's four."
+    )
+    networks: list[NetworkName] | None = Field(
+        None, min_length=1, max_length=len(NetworkName), description="The paper's four."
+    )
     widths: dict[NetworkName, float] | None = Field(
         None, description="Of networks, where they shall differ from the recipe's."
     )

@@ -4,11 +4,13 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.experiments.events import ExperimentChanges, stream_changes
+from services.api.experiments.listeners import ListenerDep
 from services.api.experiments.requests import ExperimentRequestBody
 from services.api.experiments.run_schemas import RunPage, RunResponse
 from services.api.experiments.schemas import (
@@ -20,8 +22,16 @@ from services.api.experiments.schemas import (
 )
 from services.api.experiments.service import ExperimentService
 from services.api.experiments.tables import epochs_csv, scores_csv
-from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_ordered_page, cut_page
+from services.api.paging import (
+    DEFAULT_PAGE_SIZE,
+    Cursor,
+    OrderedCursor,
+    PageSize,
+    cut_ordered_page,
+    cut_page,
+)
 from services.api.problems import DATASET_CODES, ROW_CODES, problem_responses
+from services.core.actor import Role
 from services.core.lifecycle import ExperimentKind, ExperimentState
 
 CSV_MEDIA_TYPE = "text/csv"
@@ -39,6 +49,7 @@ ServiceDep = Annotated[ExperimentService, Depends(_service)]
 
 @router.post(
     "",
+    dependencies=[allow(Role.ADMIN)],
     summary="Ask a question that training answers",
     status_code=HTTPStatus.ACCEPTED,
     response_description="Every run is queued. Location is the experiment.",
@@ -70,7 +81,12 @@ def post_experiment(
     return ExperimentResponse.of(watched)
 
 
-@router.get("", summary="List experiments", responses=problem_responses(*ROW_CODES))
+@router.get(
+    "",
+    dependencies=[allow(Role.ADMIN)],
+    summary="List experiments",
+    responses=problem_responses(*ROW_CODES),
+)
 def list_experiments(
     service: ServiceDep,
     cursor: Cursor,
@@ -91,6 +107,7 @@ def list_experiments(
 
 @router.get(
     "/{experiment_id}",
+    dependencies=[allow(Role.ADMIN)],
     summary="Show an experiment",
     responses=problem_responses("experiment_not_found", *ROW_CODES),
 )
@@ -101,6 +118,7 @@ def get_experiment(experiment_id: UUID, service: ServiceDep) -> ExperimentRespon
 
 @router.post(
     "/{experiment_id}/cancel",
+    dependencies=[allow(Role.ADMIN)],
     summary="Cancel an experiment",
     status_code=HTTPStatus.ACCEPTED,
     responses=problem_responses("experiment_not_found", *ROW_CODES),
@@ -112,6 +130,7 @@ def cancel_experiment(experiment_id: UUID, service: ServiceDep) -> ExperimentRes
 
 @router.get(
     "/{experiment_id}/runs",
+    dependencies=[allow(Role.ADMIN)],
     summary="List the runs of an experiment",
     responses=problem_responses("experiment_not_found", *ROW_CODES),
 )
@@ -119,7 +138,7 @@ def list_runs(
     experiment_id: UUID,
     service: ServiceDep,
     page_size: PageSize = DEFAULT_PAGE_SIZE,
-    cursor: Annotated[int | None, Query(ge=0)] = None,
+    cursor: OrderedCursor = None,
 ) -> RunPage:
     """List runs in the order of the plan."""
     rows = service.run_page(experiment_id, page_size + 1, cursor)
@@ -129,6 +148,7 @@ def list_runs(
 
 @router.get(
     "/{experiment_id}/leaderboard",
+    dependencies=[allow(Role.ADMIN)],
     summary="Rank the configurations of an experiment",
     responses=problem_responses("experiment_not_found", *ROW_CODES),
 )
@@ -140,24 +160,28 @@ def get_leaderboard(experiment_id: UUID, service: ServiceDep) -> LeaderboardResp
 
 @router.get(
     "/{experiment_id}/events",
+    dependencies=[allow(Role.ADMIN)],
     summary="Watch an experiment",
     response_class=StreamingResponse,
     responses={
         200: {
             "description": "Server-sent events `experiment`, `run` and `epoch`, each with the json "
             "of its resource, and `end` when every run is over. A stream begins with all there is: "
-            "after a break, begin again.",
+            "after a break, begin again. One without an `end` breaks off when the credentials are "
+            "over.",
             "content": {EVENTS_MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
-        **problem_responses("experiment_not_found", *ROW_CODES),
+        **problem_responses("experiment_not_found", "too_many_streams", *ROW_CODES),
     },
 )
-def get_events(experiment_id: UUID, service: ServiceDep) -> StreamingResponse:
+def get_events(
+    experiment_id: UUID, service: ServiceDep, listener: ListenerDep
+) -> StreamingResponse:
     """Tell every change as it comes."""
     service.get(experiment_id)
     changes = ExperimentChanges(service=service, experiment_id=experiment_id)
     return StreamingResponse(
-        stream_changes(changes),
+        stream_changes(changes, listener.is_admitted),
         media_type=EVENTS_MEDIA_TYPE,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -174,6 +198,7 @@ _CSV_RESPONSES = {
 
 @router.get(
     "/{experiment_id}/scores.csv",
+    dependencies=[allow(Role.ADMIN)],
     summary="Download all scores of an experiment",
     response_class=StreamingResponse,
     responses=_CSV_RESPONSES,
@@ -189,6 +214,7 @@ def get_scores_csv(
 
 @router.get(
     "/{experiment_id}/epochs.csv",
+    dependencies=[allow(Role.ADMIN)],
     summary="Download the curves of an experiment",
     response_class=StreamingResponse,
     responses=_CSV_RESPONSES,

@@ -16,6 +16,7 @@ from services.api.experiments.planning import (
     seconds_per_epoch,
 )
 from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_sha256
+from services.core.audit import Action, ResourceKind
 from services.core.errors import IllegalTransitionError
 from services.core.lifecycle import (
     ExperimentKind,
@@ -146,6 +147,14 @@ class ExperimentService:
                 experiment = _add(uow, request, plan, work)
                 experiment_id = key.remember(uow, experiment.id)
                 if experiment_id == experiment.id:
+                    uow.audit.record(
+                        Action.EXPERIMENT_STARTED,
+                        ResourceKind.EXPERIMENT,
+                        experiment_id,
+                        dataset_version_id=str(request.dataset_version_id),
+                        kind=request.question.kind.value,
+                        runs=len(plan),
+                    )
                     uow.commit()
         return self.get(experiment_id)
 
@@ -197,6 +206,9 @@ class ExperimentService:
             uow.experiments.get(experiment_id)
             runs = uow.runs.of_experiments([experiment_id])
             uow.leases.request_cancel(TaskName.RUN_TRAIN, *(run.id for run in runs))
+            uow.audit.record(
+                Action.EXPERIMENT_CANCELLED, ResourceKind.EXPERIMENT, experiment_id, runs=len(runs)
+            )
             uow.commit()
         return self.get(experiment_id)
 
@@ -239,6 +251,7 @@ class ExperimentService:
             is_cancelled = run.state is JobState.CANCELLED
             if not is_cancelled and not is_legal(run.state, JobState.CANCELLED):
                 raise IllegalTransitionError(run_id, run.state, JobState.CANCELLED)
+            uow.audit.record(Action.RUN_CANCELLED, ResourceKind.RUN, run_id)
             uow.commit()
         return self.run(run_id)
 
@@ -249,18 +262,30 @@ class ExperimentService:
             RunNotFoundError: no row has the id.
             RunNotResumableError: it is queued, running or succeeded.
             DatasetPurgedError: the cases are gone.
+            IdempotencyKeyReusedError: the key came with another run, or the other way.
         """
+        key = RequestKey(
+            route=KeyedRoute.RUNS_REQUEUED,
+            key=work.idempotency_key,
+            request_sha256=text_sha256(f"{run_id} {from_the_start}"),
+        )
         with self._new_unit_of_work() as uow:
             run = uow.runs.get(run_id)
             experiment = uow.experiments.get(run.experiment_id)
-            check_dataset([], uow.dataset_versions.get_locked(experiment.dataset_version_id))
-            if not uow.runs.requeue(
-                run_id, from_the_start=from_the_start, max_attempts=work.max_attempts
-            ):
-                raise RunNotResumableError(run_id, run.state)
-            uow.experiments.reopen(experiment.id)
-            uow.enqueue(TaskName.RUN_TRAIN, run_id)
-            uow.commit()
+            version = uow.dataset_versions.get_locked(experiment.dataset_version_id)
+            if key.find(uow) is None:
+                check_dataset([], version)
+                if not uow.runs.requeue(
+                    run_id, from_the_start=from_the_start, max_attempts=work.max_attempts
+                ):
+                    raise RunNotResumableError(run_id, run.state)
+                uow.experiments.reopen(experiment.id)
+                uow.enqueue(TaskName.RUN_TRAIN, run_id)
+                key.remember(uow, run_id)
+                uow.audit.record(
+                    Action.RUN_RESUMED, ResourceKind.RUN, run_id, is_from_the_start=from_the_start
+                )
+                uow.commit()
         return self.run(run_id)
 
     def epoch_page(self, run_id: UUID, limit: int, after: int | None) -> Sequence[RunEpoch]:

@@ -24,7 +24,7 @@ class CheckResponse(BaseModel):
     """One thing the service needs."""
 
     ok: bool
-    detail: str
+    detail: str | None = Field(description="Null for who shows no credentials.")
 
 
 class WorkerResponse(BaseModel):
@@ -50,6 +50,7 @@ class ReadyResponse(BaseModel):
 
     status: ReadyStatus
     checks: dict[str, CheckResponse] = Field(
-        description="database, broker, storage, inference_worker and weights."
+        description="database, broker, storage, inference_worker and weights; private_keys where "
+        "series are de-identified."
     )
-    workers: list[WorkerResponse]
+    workers: list[WorkerResponse] | None = Field(description="Null for who shows no credentials.")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep, IdempotencyKey
 from services.api.model_aliases.schemas import (
     AliasChangeRequest,
@@ -16,6 +17,7 @@ from services.api.model_aliases.schemas import (
 from services.api.model_aliases.service import ModelAliasService, WantedChange
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
+from services.core.actor import Role
 from services.core.lifecycle import AliasName
 
 router = APIRouter(prefix="/v1/model-aliases", tags=["model aliases"])
@@ -28,7 +30,12 @@ def _service(dependencies: DependenciesDep) -> ModelAliasService:
 ServiceDep = Annotated[ModelAliasService, Depends(_service)]
 
 
-@router.get("", summary="Show what the aliases mean", responses=problem_responses(*ROW_CODES))
+@router.get(
+    "",
+    dependencies=[allow(Role.ADMIN)],
+    summary="Show what the aliases mean",
+    responses=problem_responses(*ROW_CODES),
+)
 def list_model_aliases(service: ServiceDep) -> ModelAliasList:
     """Show which version contours every job, and which one does so as a shadow."""
     return ModelAliasList(items=[ModelAliasResponse.model_validate(row) for row in service.all()])
@@ -36,6 +43,7 @@ def list_model_aliases(service: ServiceDep) -> ModelAliasList:
 
 @router.put(
     "/{alias}",
+    dependencies=[allow(Role.ADMIN)],
     summary="Have an alias mean another model version",
     responses=problem_responses(
         "model_version_not_found",
@@ -61,6 +69,7 @@ def put_model_alias(
 
 @router.post(
     "/{alias}/rollback",
+    dependencies=[allow(Role.ADMIN)],
     summary="Go back to what an alias meant before",
     responses=problem_responses(
         "nothing_to_roll_back", "alias_changed", "idempotency_key_reused", *ROW_CODES
@@ -79,6 +88,7 @@ def roll_back_model_alias(
 
 @router.get(
     "/{alias}/history",
+    dependencies=[allow(Role.ADMIN)],
     summary="List the changes of an alias",
     responses=problem_responses(*ROW_CODES),
 )

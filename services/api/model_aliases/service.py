@@ -11,8 +11,10 @@ from services.api.model_aliases.errors import (
     NothingToRollBackError,
     VersionRetiredError,
 )
-from services.core.errors import ModelVersionNotReadyError, StructuresDifferError
+from services.core.audit import Action, ResourceKind
+from services.core.errors import ModelVersionNotReadyError
 from services.core.lifecycle import AliasName, JobState
+from services.core.model_errors import StructuresDifferError
 from services.core.repositories.paging import PageCursor
 from services.core.tables.model_versions import ModelAlias, ModelAliasChange
 from services.core.unit_of_work import UnitOfWork
@@ -63,6 +65,7 @@ class ModelAliasService:
                     reason=wanted.reason,
                 )
                 _swap(uow, seen, change)
+                _record(uow, Action.MODEL_ALIAS_MOVED, change, seen)
                 uow.commit()
             return uow.model_aliases.get(wanted.alias)
 
@@ -90,6 +93,7 @@ class ModelAliasService:
                     id=uuid4(), model_version_id=_target(uow, seen), is_rollback=True, reason=reason
                 )
                 _swap(uow, seen, change)
+                _record(uow, Action.MODEL_ALIAS_ROLLED_BACK, change, seen)
                 if key.remember(uow, change.id) == change.id:
                     uow.commit()
         # Else the same request did it before: nothing of this one stays.
@@ -146,6 +150,17 @@ def _check_version(uow: UnitOfWork, version_id: UUID) -> None:
         raise VersionRetiredError(version_id)
     if version.structure_set != CERVIX.name:
         raise StructuresDifferError(expected=CERVIX.name, found=version.structure_set)
+
+
+def _record(uow: UnitOfWork, action: Action, change: ModelAliasChange, seen: ModelAlias) -> None:
+    meant, replaced = change.model_version_id, change.replaced_id
+    uow.audit.record(
+        action,
+        ResourceKind.MODEL_ALIAS,
+        seen.alias.value,
+        model_version_id=None if meant is None else str(meant),
+        replaced_id=None if replaced is None else str(replaced),
+    )
 
 
 def _swap(uow: UnitOfWork, seen: ModelAlias, change: ModelAliasChange) -> None:

@@ -60,3 +60,26 @@ class ModelArchiveInvalidError(ServiceError):
 
     def __init__(self, reason: str, **facts: object) -> None:
         super().__init__(f"no model version can be read: {reason}", reason=reason, **facts)
+
+
+class ModelVersionNotRetiredError(ConflictError):
+    """Only a version that takes no alias any more can be deleted."""
+
+    code = "model_version_not_retired"
+
+    def __init__(self, version_id: UUID) -> None:
+        super().__init__(
+            f"model version {version_id} is not retired", model_version_id=str(version_id)
+        )
+
+
+class ModelVersionPurgedError(ServiceError):
+    """The files of the version were removed."""
+
+    code = "model_version_purged"
+
+    def __init__(self, version_id: UUID) -> None:
+        super().__init__(
+            f"the files of model version {version_id} were removed",
+            model_version_id=str(version_id),
+        )

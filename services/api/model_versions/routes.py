@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.model_versions.schemas import (
     ModelVersionDetailsResponse,
@@ -19,6 +20,7 @@ from services.api.model_versions.schemas import (
 from services.api.model_versions.service import ModelVersionService
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
+from services.core.actor import Role
 from services.core.lifecycle import JobState
 
 router = APIRouter(prefix="/v1/model-versions", tags=["model versions"])
@@ -34,6 +36,7 @@ StateFilter = Annotated[JobState | None, Query(description="Only those in this s
 
 @router.post(
     "",
+    dependencies=[allow(Role.ADMIN)],
     summary="Promote a run",
     status_code=HTTPStatus.ACCEPTED,
     response_description="Queued. Location is the model version.",
@@ -63,7 +66,12 @@ def post_model_version(
     return ModelVersionResponse.of(shown)
 
 
-@router.get("", summary="List model versions", responses=problem_responses(*ROW_CODES))
+@router.get(
+    "",
+    dependencies=[allow(Role.ADMIN)],
+    summary="List model versions",
+    responses=problem_responses(*ROW_CODES),
+)
 def list_model_versions(
     service: ServiceDep,
     cursor: Cursor,
@@ -80,6 +88,7 @@ def list_model_versions(
 
 @router.get(
     "/{model_version_id}",
+    dependencies=[allow(Role.ADMIN)],
     summary="Show a model version",
     responses=problem_responses("model_version_not_found", *ROW_CODES),
 )
@@ -90,18 +99,20 @@ def get_model_version(model_version_id: UUID, service: ServiceDep) -> ModelVersi
 
 @router.post(
     "/{model_version_id}/retire",
+    dependencies=[allow(Role.ADMIN)],
     summary="Retire a model version",
     responses=problem_responses(
         "model_version_not_found", "model_version_not_ready", "model_version_in_use", *ROW_CODES
     ),
 )
 def retire_model_version(model_version_id: UUID, service: ServiceDep) -> ModelVersionResponse:
-    """Have it take no alias any more; its files stay, and retiring again changes nothing."""
+    """Have it take no alias any more; its files stay until it is deleted."""
     return ModelVersionResponse.of(service.retire(model_version_id))
 
 
 @router.get(
     "/{model_version_id}/shadow-contours",
+    dependencies=[allow(Role.ADMIN)],
     summary="List the jobs a model version contoured as a shadow",
     responses=problem_responses("model_version_not_found", *ROW_CODES),
 )
@@ -122,6 +133,7 @@ def list_shadow_contours(
 
 @router.get(
     "/{model_version_id}/shadow-summary",
+    dependencies=[allow(Role.ADMIN)],
     summary="Sum up what a model version contoured as a shadow",
     responses=problem_responses("model_version_not_found", *ROW_CODES),
 )

@@ -109,6 +109,7 @@ class ModelVersionResponse(WorkResponse):
     structure_set: str
     aliases: list[AliasName] = Field(description="That mean it now.")
     retired_at: dt.datetime | None
+    purged_at: dt.datetime | None = Field(description="When its files were removed.")
     links: ModelVersionLinks
 
     @classmethod
@@ -249,7 +250,7 @@ def _values(shown: ShownVersion) -> dict[str, Any]:  # Any: fields of many types
     may_retire = is_ready and version.retired_at is None and not shown.aliases
     links = ModelVersionLinks(
         self=path,
-        export=f"{path}/export" if is_ready else None,
+        export=f"{path}/export" if is_ready and version.purged_at is None else None,
         retire=f"{path}/retire" if may_retire else None,
         shadow_contours=f"{path}/shadow-contours",
         shadow_summary=f"{path}/shadow-summary",

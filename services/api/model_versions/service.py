@@ -13,14 +13,10 @@ from services.api.model_versions.errors import (
     ModelVersionInUseError,
     RunNotSucceededError,
 )
-from services.core.errors import (
-    BelowMinimumError,
-    DatasetNotReadyError,
-    DatasetPurgedError,
-    ModelVersionNotReadyError,
-    StructuresDifferError,
-)
+from services.core.audit import Action, ResourceKind
+from services.core.errors import DatasetNotReadyError, DatasetPurgedError, ModelVersionNotReadyError
 from services.core.lifecycle import AliasName, JobState, ModelVersionOrigin
+from services.core.model_errors import BelowMinimumError, StructuresDifferError
 from services.core.queue import TaskName
 from services.core.repositories.model_versions import VersionSources
 from services.core.repositories.paging import PageCursor
@@ -115,6 +111,13 @@ class ModelVersionService:
                 version = _promote(uow, run_id, name, evaluation, request)
                 version_id = key.remember(uow, version.id)
                 if version_id == version.id:
+                    uow.audit.record(
+                        Action.MODEL_VERSION_PROMOTED,
+                        ResourceKind.MODEL_VERSION,
+                        version_id,
+                        run_id=str(run_id),
+                        weights_sha256=version.weights_sha256,
+                    )
                     uow.commit()
                     return ShownVersion(version=version, aliases=())
         return self.get(version_id).shown
@@ -151,6 +154,7 @@ class ModelVersionService:
             if shown.aliases:
                 raise ModelVersionInUseError(version_id, [str(name) for name in shown.aliases])
             uow.model_versions.retire(version)
+            uow.audit.record(Action.MODEL_VERSION_RETIRED, ResourceKind.MODEL_VERSION, version_id)
             uow.commit()
         return shown
 

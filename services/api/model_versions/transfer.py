@@ -8,8 +8,11 @@ from services.api.idempotency import KeyedRoute, RequestKey, WorkRequest, text_s
 from services.api.model_versions.archive import (
     ModelArchive,
     describe,
-    read_archive,
     stream_archive,
+)
+from services.api.model_versions.errors import (
+    ModelVersionNotRetiredError,
+    ModelVersionPurgedError,
 )
 from services.api.model_versions.service import (
     Evaluation,
@@ -18,10 +21,13 @@ from services.api.model_versions.service import (
     check_structures,
     queue_version,
 )
-from services.api.uploads.stream import Upload
-from services.core.errors import WeightsChangedError
+from services.api.removal import finish_deletion
+from services.core.audit import Action, ResourceKind
+from services.core.deletion import begin_deletion
 from services.core.lifecycle import ModelVersionOrigin
+from services.core.model_errors import WeightsChangedError
 from services.core.storage import CARD_NAME, WEIGHTS_NAME, Storage, StoredKind
+from services.core.tables.audit import Deletion
 from services.core.tables.model_versions import ModelVersion
 from services.core.unit_of_work import UnitOfWork
 
@@ -46,7 +52,7 @@ class ImportTerms:
 
 
 class TransferService:
-    """Export and import."""
+    """Export, import and deletion."""
 
     def __init__(self, new_unit_of_work: Callable[[], UnitOfWork], storage: Storage) -> None:
         self._new_unit_of_work = new_unit_of_work
@@ -58,12 +64,15 @@ class TransferService:
         Raises:
             ModelVersionNotFoundError: no row has the id.
             ModelVersionNotReadyError: the version has no files.
+            ModelVersionPurgedError: they were removed.
             StoredFilesMissingError: they are gone.
             WeightsChangedError: they are not those that were checked.
         """
         with self._new_unit_of_work() as uow:
             version = uow.model_versions.get(version_id)
         check_is_ready(version)
+        if version.purged_at is not None:
+            raise ModelVersionPurgedError(version_id)
         for name in (CARD_NAME, WEIGHTS_NAME):
             self._storage.file(StoredKind.MODEL_VERSIONS, version_id, name)
         folder = self._storage.folder(StoredKind.MODEL_VERSIONS, version_id)
@@ -72,21 +81,26 @@ class TransferService:
             raise WeightsChangedError(
                 version_id, expected=version.weights_sha256, found=manifest.weights.sha256
             )
+        with self._new_unit_of_work() as uow:
+            uow.audit.record(
+                Action.MODEL_VERSION_EXPORTED,
+                ResourceKind.MODEL_VERSION,
+                version_id,
+                weights_sha256=version.weights_sha256,
+            )
+            uow.commit()
         return ExportedVersion(name=version.name, pieces=stream_archive(manifest, folder))
 
-    def import_(self, upload: Upload, terms: ImportTerms, request: WorkRequest) -> UUID:
+    def import_(self, archive: ModelArchive, terms: ImportTerms, request: WorkRequest) -> UUID:
         """Queue a version of the weights in an upload and return its id; blocks.
 
         Raises:
-            UploadError: the file cannot be unpacked within the limits.
-            ModelArchiveInvalidError: it is no exported version.
             StructuresDifferError: it finds other structures than the service contours.
             ModelVersionExistsError: another version has the weights or the name.
             DatasetVersionNotFoundError, DatasetNotReadyError, DatasetPurgedError: it cannot be
                 judged on that dataset version.
             IdempotencyKeyReusedError: the key came with a different request.
         """
-        archive = read_archive(upload)
         check_structures(archive.config)
         manifest = archive.manifest
         content = f"{manifest.weights.sha256} {manifest.card.sha256}"
@@ -112,12 +126,36 @@ class TransferService:
             queue_version(uow, version, request)
             version_id = key.remember(uow, version.id)
             if version_id == version.id:
-                self._publish(archive, upload, version_id)
+                uow.audit.record(
+                    Action.MODEL_VERSION_IMPORTED,
+                    ResourceKind.MODEL_VERSION,
+                    version_id,
+                    weights_sha256=version.weights_sha256,
+                )
+                self._publish(archive, version_id)
                 uow.commit()
         return version_id
 
-    def _publish(self, archive: ModelArchive, upload: Upload, version_id: UUID) -> None:
-        folder = upload.folder / "version"
+    def delete(self, version_id: UUID) -> Deletion:
+        """Delete a retired version and what it contoured as a shadow; its run's weights stay.
+
+        Raises:
+            ModelVersionNotFoundError: no row has the id.
+            ModelVersionNotRetiredError: it may still serve.
+        """
+        with self._new_unit_of_work() as uow:
+            version = uow.model_versions.get(version_id, locked=True)
+            deletion = uow.deletions.find_of((ResourceKind.MODEL_VERSION, version_id))
+            if deletion is None:
+                if version.retired_at is None:
+                    raise ModelVersionNotRetiredError(version_id)
+                erased = uow.erasure.model_version(version)
+                deletion = begin_deletion(uow, ResourceKind.MODEL_VERSION, version_id, erased)
+                uow.commit()
+        return finish_deletion(self._new_unit_of_work, self._storage, deletion)
+
+    def _publish(self, archive: ModelArchive, version_id: UUID) -> None:
+        folder = archive.weights.parent / "version"
         folder.mkdir()
         archive.weights.rename(folder / WEIGHTS_NAME)
         archive.card.rename(folder / CARD_NAME)

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep, WorkRequestDep
-from services.api.model_versions.archive import ModelName
+from services.api.model_versions.archive import ModelName, read_archive
 from services.api.model_versions.schemas import (
     DEFAULT_CASES,
     DEFAULT_MARGIN,
@@ -26,9 +27,11 @@ from services.api.problems import (
     STORAGE_CODES,
     problem_responses,
 )
+from services.api.removal import DELETION_RESPONSES, DeletionResponse, answer_deletion
 from services.api.texts import Comment
 from services.api.uploads.http import UploadBody
 from services.api.uploads.stream import received_upload
+from services.core.actor import Role
 
 ZIP_MEDIA_TYPE = "application/zip"
 
@@ -87,6 +90,7 @@ ServiceDep = Annotated[TransferService, Depends(_service)]
 
 @router.post(
     "/import",
+    dependencies=[allow(Role.ADMIN)],
     summary="Import a model version",
     status_code=HTTPStatus.ACCEPTED,
     response_description="Queued. Location is the model version.",
@@ -115,9 +119,12 @@ async def import_model_version(
     """Make a model version of an exported one; a worker checks it before it may serve."""
     versions = ModelVersionService(dependencies.new_unit_of_work)
     async with received_upload(body, dependencies.storage, dependencies.model_limits) as upload:
+        archive = await dependencies.bounded.run(
+            dependencies.order(upload.byte_count), read_archive, upload
+        )
         version_id = await to_thread.run_sync(
             service.import_,
-            upload,
+            archive,
             query.terms(),
             request,
             limiter=dependencies.validation_slots,
@@ -129,6 +136,7 @@ async def import_model_version(
 
 @router.get(
     "/{model_version_id}/export",
+    dependencies=[allow(Role.ADMIN)],
     summary="Export a model version",
     response_class=StreamingResponse,
     responses={
@@ -139,6 +147,7 @@ async def import_model_version(
         **problem_responses(
             "model_version_not_found",
             "model_version_not_ready",
+            "model_version_purged",
             "stored_files_missing",
             "weights_changed",
             *ROW_CODES,
@@ -153,3 +162,22 @@ def export_model_version(model_version_id: UUID, service: ServiceDep) -> Streami
         media_type=ZIP_MEDIA_TYPE,
         headers={"Content-Disposition": f'attachment; filename="{exported.name}.zip"'},
     )
+
+
+@router.delete(
+    "/{model_version_id}",
+    dependencies=[allow(Role.ADMIN)],
+    summary="Delete a retired model version",
+    responses={
+        **DELETION_RESPONSES,
+        **problem_responses("model_version_not_found", "model_version_not_retired", *ROW_CODES),
+    },
+)
+def delete_model_version(
+    model_version_id: UUID, service: ServiceDep, response: Response
+) -> DeletionResponse:
+    """Delete weights, card and notes, and what it contoured as a shadow.
+
+    Name, hash and checks stay, for RTSTRUCTs name the version; its run keeps its own weights.
+    """
+    return answer_deletion(service.delete(model_version_id), response)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep
 from services.api.problems import ROW_CODES, problem_responses
 from services.api.quality.schemas import (
@@ -20,6 +21,7 @@ from services.api.quality.tables import (
     drift_csv,
     wants_csv,
 )
+from services.core.actor import Role
 
 router = APIRouter(prefix="/v1/reports", tags=["quality"])
 
@@ -41,6 +43,7 @@ def _responses(*codes: str) -> dict[int | str, dict[str, Any]]:  # Any: OpenAPI
 
 @router.get(
     "/acceptability",
+    dependencies=[allow(Role.REVIEWER)],
     summary="Count what readers say of contours",
     response_model=AcceptabilityResponse,
     responses=_responses(*ROW_CODES),
@@ -66,6 +69,7 @@ def get_acceptability(
 
 @router.get(
     "/drift",
+    dependencies=[allow(Role.REVIEWER)],
     summary="Show how contours change",
     response_model=DriftResponse,
     responses=_responses(*ROW_CODES),

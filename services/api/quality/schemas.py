@@ -4,9 +4,10 @@ import math
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ml.grading import Grade, StructureGrades
+from services.api.moments import Moment
 from services.api.quality.service import (
     AcceptabilityGroup,
     AcceptabilityReport,
@@ -45,10 +46,10 @@ class AcceptabilityQuery(BaseModel):
     )
     structure: ShortText | None = None
     reviewer: ReaderName | None = None
-    created_from: AwareDatetime | None = Field(
+    created_from: Moment | None = Field(
         default=None, description="Only reviews made then or later."
     )
-    created_to: AwareDatetime | None = Field(default=None, description="Only reviews made before.")
+    created_to: Moment | None = Field(default=None, description="Only reviews made before.")
     group_by: list[GroupBy] = Field(
         default=[GroupBy.NONE],
         max_length=2,

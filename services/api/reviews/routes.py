@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
+from services.api.access.roles import allow
 from services.api.dependencies import DependenciesDep, WorkRequestDep
 from services.api.paging import DEFAULT_PAGE_SIZE, Cursor, PageSize, cut_page
 from services.api.problems import ROW_CODES, problem_responses
@@ -17,6 +18,7 @@ from services.api.reviews.schemas import (
 )
 from services.api.reviews.service import ReviewService
 from services.api.work import RESULT_CODES
+from services.core.actor import Role
 
 router = APIRouter(prefix="/v1", tags=["reviews"])
 
@@ -30,6 +32,7 @@ ServiceDep = Annotated[ReviewService, Depends(_service)]
 
 @router.post(
     "/contour-jobs/{job_id}/reviews",
+    dependencies=[allow(Role.REVIEWER)],
     summary="Grade the contours of a job",
     status_code=HTTPStatus.CREATED,
     response_description="Kept. Location is the review.",
@@ -38,6 +41,7 @@ ServiceDep = Annotated[ReviewService, Depends(_service)]
         "unknown_structure",
         "slice_out_of_range",
         "duplicate_grade",
+        "reader_name_taken",
         "idempotency_key_reused",
         *ROW_CODES,
     ),
@@ -61,6 +65,7 @@ def post_review(
 
 @router.get(
     "/contour-jobs/{job_id}/reviews",
+    dependencies=[allow(Role.REVIEWER)],
     summary="List the reviews of a contour job",
     responses=problem_responses("contour_job_not_found", *ROW_CODES),
 )
@@ -75,6 +80,7 @@ def list_reviews(
 
 @router.get(
     "/reviews/{review_id}",
+    dependencies=[allow(Role.REVIEWER)],
     summary="Show a review",
     responses=problem_responses("review_not_found", *ROW_CODES),
 )

@@ -12,7 +12,8 @@ from services.api.reviews.errors import (
     SliceOutOfRangeError,
     UnknownStructureError,
 )
-from services.api.work import check_has_result
+from services.api.work import check_has_result, check_reader
+from services.core.audit import Action, ResourceKind
 from services.core.repositories.paging import PageCursor
 from services.core.repositories.reviews import NewReview
 from services.core.tables.contouring import ContourJob
@@ -75,6 +76,7 @@ class ReviewService:
             UnknownStructureError: a grade names a structure that the job did not draw.
             SliceOutOfRangeError: a grade names a slice that the series does not have.
             DuplicateGradeError: a slice of a structure was graded twice.
+            ReaderNameTakenError: the reader's name is another client's.
             IdempotencyKeyReusedError: the key came with a different review.
         """
         key = RequestKey(
@@ -93,6 +95,7 @@ class ReviewService:
         grades = list(spread(posted.grades, drawn_structures(job), slice_count))
         with self._new_unit_of_work() as uow:
             check_has_result(uow.contour_jobs.get_locked(job_id))
+            check_reader(uow, posted.reviewer)
             review = uow.reviews.add(
                 NewReview(
                     job_id=job_id,
@@ -104,6 +107,13 @@ class ReviewService:
             )
             review_id = key.remember(uow, review.id)
             if review_id == review.id:
+                uow.audit.record(
+                    Action.REVIEW_SUBMITTED,
+                    ResourceKind.REVIEW,
+                    review_id,
+                    contour_job_id=str(job_id),
+                    grades=len(grades),
+                )
                 uow.commit()
                 return _counted(uow, review_id)
         # The same request was first at this moment: nothing of this one stays.

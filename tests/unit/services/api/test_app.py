@@ -1,10 +1,14 @@
 """What every route has in common: problem details, correlation ids, health and a description."""
 
+import errno
+import sqlite3
+from contextlib import closing
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import BaseModel
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.api.contour_jobs.schemas import ContourJobResponse
@@ -57,10 +61,13 @@ class TestProblems:
             (RuntimeError("secret DOE^JANE"), 500, "internal_error"),
             (ServiceError("an error nobody listed"), 500, "internal_error"),
             (IntegrityError("secret", {}, Exception()), 500, "internal_error"),
+            (DataError("secret", {}, Exception()), 422, "value_not_storable"),
             (OperationalError("secret", {}, Exception()), 503, "database_unavailable"),
             (PoolTimeoutError("secret"), 503, "database_unavailable"),
             (DatabaseUnavailableError("away"), 503, "database_unavailable"),
             (StorageFullError("full"), 507, "storage_full"),
+            (OSError(errno.ENOSPC, "secret"), 507, "storage_full"),
+            (OSError(errno.EIO, "secret"), 503, "storage_unavailable"),
         ],
     )  # fmt: skip
     async def test_failures_say_nothing_they_should_not(
@@ -99,7 +106,10 @@ class TestProblems:
 
         scope: dict[str, Any] = {
             "type": "http", "method": "POST", "path": "/v1/series", "raw_path": b"/v1/series",
-            "query_string": b"", "headers": [(b"content-type", FORM.encode())],
+            "query_string": b"", "headers": [
+                (b"content-type", FORM.encode()),
+                (b"authorization", api.client.headers["Authorization"].encode()),
+            ],
             "http_version": "1.1", "scheme": "http", "server": ("api", 80), "root_path": "",
         }  # fmt: skip
         await api.app(scope, receive, send)
@@ -109,12 +119,27 @@ class TestProblems:
 
 
 class TestCorrelation:
-    @pytest.mark.parametrize("sent", ["from-the-tps", "0123_abc-XYZ"])
-    async def test_a_safe_id_is_kept(self, api: Api, sent: str) -> None:
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            "0f8fad5b-d9cb-469f-a165-70867728950e",  # a UUID
+            "0F8FAD5B-D9CB-469F-A165-70867728950E",
+            "4bf92f3577b34da6a3ce929d0e0e4736",  # a trace id of W3C
+            "01ARZ3NDEKTSV4RRFFQ69G5FAV",  # a ULID
+        ],
+    )
+    async def test_an_id_that_a_program_drew_is_kept(self, api: Api, sent: str) -> None:
         response = await api.client.get("/health/live", headers={"X-Correlation-ID": sent})
         assert response.headers["X-Correlation-ID"] == sent
 
-    @pytest.mark.parametrize("sent", ["", "short", "a" * 65, "DOE^JANE 1234", "x" * 8 + "{}"])
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            "", "short", "a" * 65, "DOE^JANE 1234", "x" * 8 + "{}", "MUELLER_ANNA_19610203",
+            "19610203", "0001234567", "1.2.840.10008.1.2.1", "from-the-tps", "a" * 26, "a" * 33,
+            "0f8fad5bd9cb-469f-a165-70867728950e", "4bf92f3577b34da6a3ce929d0e0e4736 MUELLER",
+        ],
+    )  # fmt: skip
     async def test_any_other_is_replaced(self, api: Api, sent: str) -> None:
         response = await api.client.get("/health/live", headers={"X-Correlation-ID": sent})
         assert response.headers["X-Correlation-ID"] != sent
@@ -123,9 +148,9 @@ class TestCorrelation:
     async def test_log_lines_carry_it_and_no_name(
         self, api: Api, caplog: pytest.LogCaptureFixture
     ) -> None:
-        await api.client.get("/patients/DOE^JANE", headers={"X-Correlation-ID": "from-the-tps"})
+        await api.client.get("/patients/DOE^JANE", headers={"X-Correlation-ID": "0f" * 16})
         (line,) = request_lines(caplog)
-        assert line["correlation_id"] == "from-the-tps"
+        assert line["correlation_id"] == "0f" * 16
         assert (line["route"], line["status"]) == ("unmatched", 404)
         assert "DOE" not in str(line)
 
@@ -193,11 +218,18 @@ class TestHealth:
         assert status == 503
         assert not body["checks"]["storage"]["ok"]
 
+    async def test_strangers_who_ask_wait_for_no_writer(self, api: Api) -> None:
+        database = sqlite3.connect(api.data_dir / "cervicontour.sqlite", isolation_level=None)
+        transport = httpx.ASGITransport(app=api.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as stranger:
+            with closing(database) as writer:
+                writer.execute("BEGIN IMMEDIATE")
+                told = (await stranger.get("/health/ready")).json()
+        assert told["checks"]["database"]["ok"]
+
     async def test_not_ready_without_tables(self, api: Api) -> None:
-        with api.unit_of_work() as uow:
-            uow.commit()
-        for path in api.data_dir.glob("cervicontour.sqlite*"):
-            path.write_bytes(b"")
+        with closing(sqlite3.connect(api.data_dir / "cervicontour.sqlite")) as connection:
+            connection.execute("DROP TABLE worker_heartbeat")
         response = await api.client.get("/health/ready")
         assert response.status_code == 503
         assert not response.json()["checks"]["database"]["ok"]
@@ -212,6 +244,46 @@ class TestDescription:
             assert f"/docs-assets/{name}" in page.text
             asset = await api.client.get(f"/docs-assets/{name}")
             assert (asset.status_code, len(asset.content) > 1000) == (200, True)
+
+    async def test_the_description_is_rendered_once_however_many_ask(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = await api.client.get("/openapi.json")
+
+        def dumps(*_: object, **__: object) -> str:
+            pytest.fail("the description was rendered again")
+
+        monkeypatch.setattr("json.dumps", dumps)
+        again = await api.client.get("/openapi.json")
+
+        assert again.content == first.content
+        assert again.headers["ETag"] == first.headers["ETag"]
+
+    async def test_who_has_the_description_already_is_told_so(self, api: Api) -> None:
+        etag = (await api.client.get("/openapi.json")).headers["ETag"]
+
+        known = await api.client.get("/openapi.json", headers={"If-None-Match": etag})
+        other = await api.client.get("/openapi.json", headers={"If-None-Match": '"another"'})
+
+        assert (known.status_code, known.content) == (304, b"")
+        assert (known.headers["ETag"], known.headers["Cache-Control"]) == (etag, "no-cache")
+        assert other.status_code == 200
+
+    async def test_packed_and_plain_descriptions_are_the_same(self, api: Api) -> None:
+        packed = await api.client.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+        plain = await api.client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert "Content-Encoding" not in plain.headers
+        assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 5
+        assert packed.json() == plain.json() == api.app.openapi()
+
+    async def test_behind_a_prefix_the_description_names_it(self, api: Api) -> None:
+        transport = httpx.ASGITransport(app=api.app, root_path="/contours")
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+            described = (await client.get("/contours/openapi.json")).json()
+
+        assert described["servers"] == [{"url": "/contours"}]
 
     async def test_every_route_is_described_with_its_failures(self, api: Api) -> None:
         schema = (await api.client.get("/openapi.json")).json()

@@ -175,10 +175,13 @@ BODIES = [
 
 
 def test_every_code_has_a_case() -> None:
-    assert {code for code, *_ in DICOM_CASES} == set(Code) - {Code.RTSTRUCT_INVALID}, (
-        "rtstruct_invalid is the worker's, never a sender's"
-    )
-    assert {body.code for body in BODIES} == set(Bad)
+    elsewhere = {
+        Code.RTSTRUCT_INVALID,  # the worker's, never a sender's
+        Code.BURNED_IN_ANNOTATION,  # of de-identification: see test_deidentification.py
+    }
+    assert {code for code, *_ in DICOM_CASES} == set(Code) - elsewhere
+    slow = {Bad.UPLOAD_STALLED}  # no body, but the way it comes: see uploads/test_pace.py
+    assert {body.code for body in BODIES} == set(Bad) - slow
 
 
 @pytest.mark.parametrize("route", ["/v1/series", "/v1/autocontour"])

@@ -37,12 +37,12 @@ async def autocontour(api: Api, count: int = 3, headers: dict[str, str] | None =
 class TestPosting:
     async def test_a_job_is_queued_and_its_message_sent(self, api: Api) -> None:
         series_id = await post_series(api)
-        response = await post_job(api, series_id, headers={"X-Correlation-ID": "from-the-tps-1"})
+        response = await post_job(api, series_id, headers={"X-Correlation-ID": "0f" * 16})
         job = response.json()
         assert response.status_code == 202
         assert response.headers["Location"] == f"/v1/contour-jobs/{job['id']}"
         assert (job["state"], job["queue_position"], job["progress"]) == ("queued", 0, 0.0)
-        assert job["correlation_id"] == "from-the-tps-1"
+        assert job["correlation_id"] == "0f" * 16
         assert job["links"]["rtstruct"] is None
         assert [str(sent) for sent in api.queue.resource_ids] == [job["id"]]
 

@@ -324,8 +324,12 @@ class TestCases:
         made = await make(api)
         key = {"Idempotency-Key": "k"}
         first = await send(api, made["id"], files, **key)
+        with api.unit_of_work() as uow:
+            acts = uow.audit.head()
         again = await send(api, made["id"], files, **key)
         assert again.json() == first.json()
+        with api.unit_of_work() as uow:
+            assert uow.audit.head() == acts
         fewer = {name: content for name, content in files.items() if name.startswith("p1")}
         response = await send(api, made["id"], fewer, **key)
         assert refused(response) == (409, "idempotency_key_reused")

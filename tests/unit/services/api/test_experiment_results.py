@@ -4,14 +4,19 @@ import csv
 import io
 import json
 import math
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from ml.evaluation.rows import column_names, read_rows
+from services.api.experiments.events import ExperimentChanges
+from services.api.main import MAX_STREAMS
+from services.core.api_keys import key_sha256
 from services.core.queue import TaskName
 from services.core.storage import StoredKind
+from tests.factories.access import add_key, bearer
 from tests.factories.api import Api
 from tests.factories.run_progress import (
     fail,
@@ -89,6 +94,52 @@ class TestWatching:
         assert [value["epoch"] for value in values[:2]] == [1, 2]
         assert values[2]["mean_dice"] == 0.8
         assert values[3]["state"] == "finished"
+
+    async def test_a_stream_ends_with_the_key_of_its_listener(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        experiment = (await post_experiment(api, version_of(api))).json()
+        key = add_key(api.unit_of_work)
+        with api.unit_of_work() as uow:
+            row = uow.api_keys.find_valid(key_sha256(key))
+        assert row is not None
+        looks = 0
+        look = ExperimentChanges.look
+
+        def look_and_revoke(changes: ExperimentChanges) -> list[str]:
+            nonlocal looks
+            looks += 1
+            if looks > 5:
+                changes.is_over = True  # else a stream that outlives its key never ends
+            elif looks == 3:
+                with api.unit_of_work() as uow:
+                    uow.api_keys.revoke(row.id)
+                    uow.commit()
+            return look(changes) if looks <= 5 else ["event: late\ndata: {}\n\n"]
+
+        monkeypatch.setattr(ExperimentChanges, "look", look_and_revoke)
+        monkeypatch.setattr("services.api.experiments.events.LOOK_SECONDS", 0)
+        monkeypatch.setattr("services.api.experiments.events.ADMISSION_SECONDS", 0, raising=False)
+
+        path = f"/v1/experiments/{experiment['id']}/events"
+        response = await api.client.get(path, headers=bearer(key))
+
+        assert (response.status_code, looks) == (200, 3)
+        assert "event: run" in response.text
+        assert "event: end" not in response.text
+        assert not api.app.state.stream_slots._under_way
+
+    async def test_one_client_follows_so_many_streams_at_a_time(self, api: Api) -> None:
+        experiment = (await post_experiment(api, version_of(api))).json()
+        path = f"/v1/experiments/{experiment['id']}/events"
+        me = (await api.client.get("/v1/me")).json()["id"]
+        with ExitStack() as open_streams:
+            for _ in range(MAX_STREAMS):
+                open_streams.enter_context(api.app.state.stream_slots.taken(me))
+            response = await api.client.get(path)
+
+        assert (response.status_code, response.json()["code"]) == (429, "too_many_streams")
+        assert int(response.headers["Retry-After"]) > 0
 
     async def test_lists_are_cut_and_filtered(self, api: Api) -> None:
         version_id, other = version_of(api), version_of(api)

@@ -276,6 +276,23 @@ class TestStoppingAndGoingOn:
         again = (await api.client.get(f"/v1/experiments/{experiment['id']}")).json()
         assert again["state"] == "running"
 
+    async def test_a_run_is_taken_up_once_however_often_its_key_comes(self, api: Api) -> None:
+        experiment = (await post_experiment(api, version_of(api))).json()
+        run = (await runs_of(api, experiment["id"]))[0]
+        fail(api, start(api, run["id"]))
+        api.queue.messages.clear()
+        path, key = f"/v1/runs/{run['id']}", {"Idempotency-Key": "k"}
+
+        first, again = [await api.client.post(f"{path}/retry", headers=key) for _ in range(2)]
+        other_way = await api.client.post(f"{path}/resume", headers=key)
+        without = await api.client.post(f"{path}/retry")
+
+        assert (first.status_code, again.status_code) == (202, 202)
+        assert again.json() == first.json()
+        assert len(api.queue.messages) == 1
+        assert other_way.json()["code"] == "idempotency_key_reused"
+        assert without.json()["code"] == "run_not_resumable"
+
     async def test_a_run_that_goes_well_is_left_alone(self, api: Api) -> None:
         experiment = (await post_experiment(api, version_of(api), seeds=[0, 1])).json()
         runs = await runs_of(api, experiment["id"])

@@ -106,8 +106,8 @@ class TestGroups:
 
     async def test_by_month_and_by_structure(self, api: Api) -> None:
         uow = api.unit_of_work()
-        add_review(uow, add_finished_job(uow).id, {"Bladder": "a", "Rectum": "u"})
-        month = dt.datetime.now(dt.UTC).strftime("%Y-%m")
+        review = add_review(uow, add_finished_job(uow).id, {"Bladder": "a", "Rectum": "u"})
+        month = review.created_at.strftime("%Y-%m")
 
         by_month = await acceptability(api, group_by="month")
         by_structure = await acceptability(api, group_by="structure")
@@ -198,15 +198,17 @@ class TestDrift:
         uow = api.unit_of_work()
         warning = {"code": "no_pelvis", "structure": None, "message": "a test", "facts": {}}
         job = add_finished_job(uow, warnings=[warning])
-        add_finished_job(uow)
+        with uow:
+            for made in (job, add_finished_job(uow)):
+                uow.contour_jobs.get(made.id).created_at = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+            uow.commit()
         add_review(uow, job.id, {"Bladder": "aamu"})
         add_edit(uow, job.id, {"Bladder": EDIT})
-        month = dt.datetime.now(dt.UTC).strftime("%Y-%m")
 
         drift = (await api.client.get("/v1/reports/drift")).json()
 
         (group,) = drift["groups"]
-        assert (drift["by"], group["group"], group["jobs"]) == ("month", month, 2)
+        assert (drift["by"], group["group"], group["jobs"]) == ("month", "2026-03", 2)
         assert group["warnings"] == {"total": 1, "per_job": 0.5, "jobs_with_warnings": 1}
         assert group["acceptability"]["mean"]["acceptability"] == 75
         assert group["edits"] == {"Bladder": {"edits": 1} | EDIT}
