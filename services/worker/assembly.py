@@ -14,11 +14,13 @@ from services.core.lifecycle import AliasName
 from services.core.logging import configure_logging, get_logger, log_context
 from services.core.queue import QUEUE_OF, CeleryQueue, QueueName, TaskName, create_celery
 from services.core.storage import FilesystemStorage
+from services.core.storage_facts import StorageFacts
 from services.core.unit_of_work import UnitOfWork
 from services.core.version import software_version
 from services.worker.context import WorkerContext, WorkerTimes
 from services.worker.housekeeping import Housekeeper
 from services.worker.leased_work import run_leased
+from services.worker.monitoring import StorageMeter
 from services.worker.network_cache import NetworkCache
 from services.worker.networks import NetworkLoader, NetworkOptions
 from services.worker.tasks import WORK
@@ -96,6 +98,10 @@ class _Process:
         self.context = _create_context(self._settings, self._load, self.name, self.queues)
         self._housekeeper = Housekeeper(self.context)
         self._housekeeper.start()
+        self._meter = None
+        if QueueName.DATA in self.queues:  # one kind of worker is enough to look through files
+            self._meter = StorageMeter(self.context, StorageFacts(self._settings.data_dir))
+            self._meter.start()
         if QueueName.INFERENCE in self.queues:
             try:
                 load_production(self.context)
@@ -106,6 +112,8 @@ class _Process:
 
     def stop(self, **_: object) -> None:
         """Sign off."""
+        if self._meter is not None:
+            self._meter.stop()
         self._housekeeper.stop()
         self.context.engine.dispose()
 
@@ -164,6 +172,7 @@ def _create_context(
         datasets_dir=settings.datasets_dir,
         max_attempts=settings.max_attempts,
         unit_of_work=lambda: UnitOfWork(sessions, queue),
+        alive_file=settings.alive_file,
     )
 
 
@@ -193,6 +202,7 @@ def _times(settings: "Settings") -> WorkerTimes:
         retention_seconds=settings.retention_seconds,
         result_retention_days=settings.result_retention_days,
         edited_retention_days=settings.edited_retention_days,
+        unused_series_retention_days=settings.unused_series_retention_days,
         idempotency_retention_hours=settings.idempotency_retention_hours,
         stale_upload_hours=settings.stale_upload_hours,
     )

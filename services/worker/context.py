@@ -23,6 +23,7 @@ class WorkerTimes:
     retention_seconds: float
     result_retention_days: float
     edited_retention_days: float
+    unused_series_retention_days: float
     idempotency_retention_hours: float
     stale_upload_hours: float
 
@@ -46,3 +47,5 @@ class WorkerContext:
     """Starts of a row that a worker adds, before it fails."""
     unit_of_work: Callable[[], UnitOfWork]
     """Makes one for every caller and thread."""
+    alive_file: Path | None = None
+    """Touched every pass of housekeeping, where health checks look at it."""

@@ -126,6 +126,9 @@ def _collect_edited(worker: WorkerContext, claim: Claim, source: Source) -> None
         with worker.unit_of_work() as uow:
             if not uow.leases.hold(claim):
                 raise LeaseLostError
+            # locked: whoever deletes it after this commit finds what was collected
+            if uow.edited_rtstructs.get_locked(edited_id).purged_at is not None:
+                raise StoredFilesMissingError(StoredKind.EDITED_RTSTRUCTS, edited_id)
             worker.storage.publish_once(StoredKind.DATASET_UPLOADS, folder, source.id)
             uow.commit()
 
@@ -142,7 +145,7 @@ def _link(series: Path, rtstruct: Path, folder: Path, name: str) -> None:
     os.link(rtstruct, folder / RTSTRUCT_NAME)
     names = {RTSTRUCT_NAME: f"{name}/{RTSTRUCT_NAME}"}
     (folder / "ct").mkdir()
-    for image in sorted(series.iterdir()):
+    for image in sorted(series.glob("*.dcm")):  # a sealed original stays behind and goes with it
         path = f"ct/{image.name}"
         os.link(image, folder / path)
         names[path] = f"{name}/{path}"

@@ -51,7 +51,7 @@ class StructureFile:
     regions: dict[str, Region]
     """By the structure's own name."""
     ignored: tuple[Region, ...]
-    """Mean no structure, or lie in another frame of reference."""
+    """Mean no structure, or lie, or may lie, in another frame of reference."""
 
 
 def compare_edited_rtstruct(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
@@ -90,8 +90,8 @@ def _open(path: Path, series: SeriesIndex) -> StructureFile:
         DicomError: RTSTRUCT_INVALID.
     """
     header = read_structure_set_header(path)
-    here = ("", series.frame_of_reference_uid)
-    usable = [region for region in header.regions if region.frame_of_reference_uid in here]
+    here = series.frame_of_reference_uid
+    usable = [region for region in header.regions if header.is_in_frame(region, here)]
     drawn = _choose([region for region in usable if region.contour_count])
     # one by one: several placeholders of one structure contradict nobody
     empty = [_choose([region]) for region in usable if not region.contour_count]
@@ -122,7 +122,7 @@ def _left_out(found: StructureFile, edited: StructureFile) -> Iterator[Json]:
         yield _warning(
             "region_ignored",
             None,
-            "A region means none of the structures, or lies in another frame of reference.",
+            "A region means none of the structures, or may lie in another frame of reference.",
             {"region": region.name},
         )
     for name in found.regions:
@@ -136,10 +136,13 @@ def _left_out(found: StructureFile, edited: StructureFile) -> Iterator[Json]:
 
 
 def _oddities(name: str, region: DrawnRegion) -> Iterator[Json]:
-    """Tell what of a region does not belong to the series; it is compared all the same."""
+    """Tell what of a region does not fit the series; the rest of it is compared."""
     facts = {
         "orphans": (region.orphans, "refer to images that are not in the series"),
         "beyond_ends": (region.beyond_ends, "lie beyond the first or last slice"),
+        "without_area": (region.without_area, "enclose nothing: points, lines, or too few points"),
+        "other_planes": (region.other_planes, "lie off the plane of others of the same image"),
+        "between_slices": (region.between_slices, "lie between slices that have their own"),
         "beyond_edges": (region.beyond_edges, "reach beyond the edges of their image"),
     }
     for key, (count, what) in facts.items():

@@ -1,55 +1,35 @@
 """What every worker does beside its jobs: report itself, take over, send again, clear up.
 
-Runs in a thread of the child process, because only the child knows whether its network is
-loaded, and because a parent that forks should have no threads. Every step is safe to repeat and
-to run in several workers at once.
+Runs in threads of the child process, because only the child knows whether its network is
+loaded, and because a parent that forks should have no threads. Removing files has a thread of its
+own: a slow disk must not make a worker look dead, nor hold up what others wait for. Every step is
+safe to repeat and to run in several workers at once.
 """
 
 import datetime as dt
 import threading
 import time
 from collections.abc import Callable
-from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.core.database import utc_now
 from services.core.errors import ServiceError
-from services.core.lifecycle import RESUMABLE_STATES, AliasName
+from services.core.lifecycle import AliasName
 from services.core.logging import get_logger
 from services.core.queue import TaskName
-from services.core.storage import Storage, StoredKind
 from services.core.tables.operations import WorkerHeartbeat
+from services.core.tables.tallies import TallyKind
 from services.core.unit_of_work import UnitOfWork
+from services.worker.clearing import clear_up, complete_deletions, take_each
 from services.worker.context import WorkerContext
 from services.worker.experiments import conclude_experiments
+from services.worker.monitoring import count, fold_tallies, gpu_memory
 
 log = get_logger(__name__)
 
-PURGE_BATCH = 100
-"""Rows of one kind that one pass purges; the next pass takes the next ones."""
-
-HEARTBEAT_RETENTION = dt.timedelta(days=1)
-"""Rows of workers that died without signing off are kept this long for people to look at."""
-
-NEEDED_AMONG: dict[StoredKind, Callable[[UnitOfWork, list[UUID]], set[UUID]]] = {
-    StoredKind.SERIES: lambda uow, ids: uow.series.stored_among(ids),
-    StoredKind.RESULTS: lambda uow, ids: uow.contour_jobs.with_result_among(ids),
-    StoredKind.EDITED_RTSTRUCTS: lambda uow, ids: uow.edited_rtstructs.stored_among(ids),
-    StoredKind.DATASET_UPLOADS: lambda uow, ids: uow.datasets.with_source_among(ids),
-    StoredKind.DATASETS: lambda uow, ids: uow.dataset_versions.stored_among(ids),
-    StoredKind.CROPS: lambda uow, ids: uow.dataset_versions.stored_among(ids),
-    StoredKind.RUNS: lambda uow, ids: uow.runs.with_files_among(ids),
-    StoredKind.REPORTS: lambda uow, ids: uow.reports.with_files_among(ids),
-    # a run that failed or was cancelled may be gone on with; see purge_workspaces
-    StoredKind.WORKSPACES: lambda uow, ids: (
-        set(ids) - uow.dataset_versions.ended_among(ids) - uow.runs.succeeded_among(ids)
-    ),
-    StoredKind.SHADOW_RESULTS: lambda uow, ids: uow.shadow_contours.with_result_among(ids),
-    StoredKind.MODEL_VERSIONS: lambda uow, ids: uow.model_versions.with_files_among(ids),
-    StoredKind.MODEL_UPLOADS: lambda uow, ids: uow.model_versions.with_upload_among(ids),
-}
-"""Which of the resources with files, of those kinds that are looked through, still need them."""
+COMPLETION_SECONDS = 30
+"""A request removes its files itself within this time; then workers go on with it."""
 
 
 class Housekeeper:
@@ -58,25 +38,33 @@ class Housekeeper:
     def __init__(self, worker: WorkerContext) -> None:
         self._worker = worker
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._reporting = self._thread("housekeeping", self._keep_house)
+        self._clearing = self._thread("clearing", self._clear)
         self._cleared_at = -float("inf")
+        self._last_clearing: dt.datetime | None = None
+        self._are_completed = False  # the deletions, as the latest pass left them
 
     def start(self) -> None:
         """Begin, and report the worker at once."""
-        self._thread.start()
+        self._reporting.start()
+        self._clearing.start()
 
     def stop(self) -> None:
-        """End, and take the worker off the list of those present."""
+        """End, and take the worker off the list of those present; what is being removed goes."""
         self._stopped.set()
-        self._thread.join()
+        self._reporting.join()
         with self._worker.unit_of_work() as uow:
             uow.workers.sign_off(self._worker.name)
             uow.commit()
+        self._clearing.join()
 
-    def _run(self) -> None:
+    def _thread(self, name: str, step: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=self._run, args=(step,), name=name, daemon=True)
+
+    def _run(self, step: Callable[[], None]) -> None:
         while True:
             try:
-                self._keep_house()
+                step()
             except (SQLAlchemyError, ServiceError, OSError) as error:
                 # Outermost frame of the thread: the next pass tries again.
                 log.warning("housekeeping failed", reason=type(error).__name__)
@@ -85,20 +73,40 @@ class Housekeeper:
 
     def _keep_house(self) -> None:
         worker = self._worker
-        report_worker(worker)
-        take_over_lost_jobs(worker.unit_of_work())
+        if worker.alive_file is not None:
+            # First: a database that is away is no reason to call the worker dead.
+            worker.alive_file.touch()
+        report_worker(worker, cleared_at=self._last_clearing)
+        fold_tallies(worker.unit_of_work())
+        take_over_lost_jobs(worker.unit_of_work(), lease_seconds=worker.times.lease_seconds)
         conclude_experiments(worker)
         send_again(worker.unit_of_work(), resend_seconds=worker.times.resend_seconds)
-        if time.monotonic() - self._cleared_at >= worker.times.retention_seconds:
-            self._cleared_at = time.monotonic()
-            clear_up(worker)
+
+    def _clear(self) -> None:
+        take_each([self._complete_deletions, self._clear_up])
+
+    def _complete_deletions(self) -> None:
+        worker = self._worker
+        asked_before = utc_now() - dt.timedelta(seconds=COMPLETION_SECONDS)
+        self._are_completed = False
+        complete_deletions(worker.unit_of_work(), worker.storage, asked_before)
+        self._are_completed = True
+
+    def _clear_up(self) -> None:
+        if time.monotonic() - self._cleared_at < self._worker.times.retention_seconds:
+            return
+        self._cleared_at = time.monotonic()
+        clear_up(self._worker)
+        if self._are_completed:  # not where something could not be removed
+            self._last_clearing = utc_now()
 
 
-def report_worker(worker: WorkerContext) -> None:
+def report_worker(worker: WorkerContext, *, cleared_at: dt.datetime | None = None) -> None:
     """Note in the database that this worker is there and which network it contours with.
 
     After a change of production the network before it is shown until a job has loaded the next.
     """
+    memory = gpu_memory(worker.networks.options.device)
     with worker.unit_of_work() as uow:
         production = uow.model_aliases.get(AliasName.PRODUCTION).model_version_id
         shadow = uow.model_aliases.get(AliasName.SHADOW).model_version_id
@@ -114,16 +122,22 @@ def report_worker(worker: WorkerContext) -> None:
                 weights_loaded=network is not None,
                 model_version=network.model_version if network else None,
                 weights_sha256=network.weights_sha256 if network else None,
+                cleared_at=cleared_at,
+                gpu_memory_used_bytes=memory[0] if memory else None,
+                gpu_memory_total_bytes=memory[1] if memory else None,
             )
         )
         uow.commit()
 
 
-def take_over_lost_jobs(uow: UnitOfWork) -> None:
+def take_over_lost_jobs(uow: UnitOfWork, *, lease_seconds: float) -> None:
     """Queue the jobs of silent workers again, or end those that have no attempt left."""
     for task in TaskName:
         with uow:
-            reaped = uow.leases.reap(task)
+            reaped = uow.leases.reap(task, longest_seconds=lease_seconds)
+            for outcome in ("requeued", "failed", "cancelled"):
+                lost = {task.value: len(getattr(reaped, outcome))}
+                count(uow, TallyKind.TAKEN_OVER, lost, outcome)
             uow.commit()
         for outcome, job_ids in (
             ("queued again", reaped.requeued),
@@ -141,89 +155,7 @@ def send_again(uow: UnitOfWork, *, resend_seconds: float) -> None:
             due = uow.leases.due_for_sending(task, resend_seconds=resend_seconds)
             for job_id in due:
                 uow.enqueue(task, job_id)
+            count(uow, TallyKind.SENT_AGAIN, {task.value: len(due)})
             uow.commit()
         if due:
             log.info("messages sent again", task=task, count=len(due))
-
-
-def clear_up(worker: WorkerContext) -> None:
-    """Remove what is past its time: results, series, keys, worker reports, files of nobody."""
-    now, times = utc_now(), worker.times
-    edited_before = now - dt.timedelta(days=times.edited_retention_days)
-    purge_edited(worker.unit_of_work(), worker.storage, edited_before)
-    before = now - dt.timedelta(days=times.result_retention_days)
-    purge_results(worker.unit_of_work(), worker.storage, before)
-    purge_series(worker.unit_of_work(), worker.storage, before)
-    purge_workspaces(worker.unit_of_work(), worker.storage, before)
-    with worker.unit_of_work() as uow:
-        uow.idempotency.forget(now - dt.timedelta(hours=times.idempotency_retention_hours))
-        uow.workers.forget(now - HEARTBEAT_RETENTION)
-        uow.commit()
-    remove_orphans(worker.unit_of_work(), worker.storage, times.stale_upload_hours * 3600)
-
-
-def purge_edited(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
-    """Remove edited RTSTRUCTs that were sent before a moment; their rows and scores stay."""
-    with uow:
-        due = uow.edited_rtstructs.due_for_purge(before, PURGE_BATCH)
-    for edited_id in due:
-        with uow:
-            if uow.edited_rtstructs.purge(edited_id):
-                storage.delete(StoredKind.EDITED_RTSTRUCTS, edited_id)
-                uow.commit()
-
-
-def purge_results(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
-    """Remove the results of jobs that ended before a moment, and their shadows'; rows stay.
-
-    A result stays as long as an edited RTSTRUCT of it, and the series stays with it.
-    """
-    with uow:
-        due = uow.contour_jobs.due_for_purge(before, PURGE_BATCH)
-    for job_id in due:
-        with uow:
-            if uow.contour_jobs.purge(job_id):
-                storage.delete(StoredKind.RESULTS, job_id)
-                for shadow_id in uow.shadow_contours.purge_of(job_id):
-                    storage.delete(StoredKind.SHADOW_RESULTS, shadow_id)
-                uow.commit()
-
-
-def purge_series(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
-    """Remove the files of series posted before a moment that no job needs; their rows stay."""
-    with uow:
-        due = uow.series.due_for_purge(before, PURGE_BATCH)
-    for series_id in due:
-        with uow:
-            if uow.series.purge(series_id):
-                storage.delete(StoredKind.SERIES, series_id)
-                uow.commit()
-
-
-def purge_workspaces(uow: UnitOfWork, storage: Storage, before: dt.datetime) -> None:
-    """Remove the state of runs that failed or were cancelled before a moment.
-
-    Their rows stay; one that is resumed after all begins with its first epoch.
-    """
-    left = storage.list_stored(StoredKind.WORKSPACES, 0)
-    with uow:
-        due = uow.runs.given_up_among(left, before)
-    for run_id in due:
-        with uow:
-            run = uow.runs.get(run_id, locked=True)  # nobody takes it up while it is locked
-            if run.state in RESUMABLE_STATES:
-                storage.delete(StoredKind.WORKSPACES, run_id)
-
-
-def remove_orphans(uow: UnitOfWork, storage: Storage, older_than_seconds: float) -> None:
-    """Remove staged folders, and stored ones that no row needs, of at least that age."""
-    removed = {"staged": storage.sweep_staging(older_than_seconds)}
-    for kind, needed_among in NEEDED_AMONG.items():
-        stored = storage.list_stored(kind, older_than_seconds)
-        with uow:
-            orphans = sorted(set(stored) - needed_among(uow, stored))
-        for resource_id in orphans:
-            storage.delete(kind, resource_id)
-        removed[kind.value] = len(orphans)
-    if any(removed.values()):
-        log.warning("orphans removed", **{kind: count for kind, count in removed.items() if count})

@@ -10,7 +10,6 @@ from typing import Self
 from uuid import UUID
 
 from ml.data.dataset import Dataset, create_dataset, forget_cases, open_dataset
-from ml.data.importing.pseudonyms import KeyFileError, Pseudonyms, read_or_make_key
 from ml.data.importing.run import (
     CaseOutcome,
     ImportPlan,
@@ -22,12 +21,19 @@ from ml.data.importing.settings import ImportSettings
 from ml.data.splits import PARTS, Split, extend_split, split_patients
 from ml.data.version import DatasetVersionFacts, describe_version
 from ml.name_map import parse_mapping
+from ml.pseudonyms import KeyChangedError, KeyFile, KeyFileError, KeyMissingError, Pseudonyms
 from ml.structures import structure_set
 from ml.whole_files import write_whole
-from services.core.errors import ServiceError, StoredFilesMissingError
+from services.core.disk import storage_error
+from services.core.errors import (
+    PrivateKeyChangedError,
+    PrivateKeyMissingError,
+    ServiceError,
+    StoredFilesMissingError,
+)
 from services.core.lifecycle import CasePart, JobStage
 from services.core.repositories.leases import Claim
-from services.core.storage import Storage, StoredKind, storage_error
+from services.core.storage import Storage, StoredKind
 from services.core.tables.datasets import DatasetCase
 from services.core.tables.leased import Json
 from services.core.unit_of_work import UnitOfWork
@@ -116,7 +122,7 @@ def index_dataset_version(worker: WorkerContext, claim: Claim, lease: Lease) -> 
 
 def _index(worker: WorkerContext, claim: Claim, lease: Lease, order: _Order) -> None:
     storage = worker.storage
-    settings = _settings(storage, order)
+    settings = _settings(worker, order)
     sources = [Source.from_json(values) for values in order.request["sources"]]
     plan = plan_sources(worker, claim, lease, sources, READING_SHARE)
     workspace = storage.workspace(order.version_id, claim.fencing_token)
@@ -153,10 +159,17 @@ def _index(worker: WorkerContext, claim: Claim, lease: Lease, order: _Order) -> 
     storage.delete(StoredKind.WORKSPACES, order.version_id)
 
 
-def _settings(storage: Storage, order: _Order) -> ImportSettings:
+def _settings(worker: WorkerContext, order: _Order) -> ImportSettings:
     request = order.request
+    path = worker.storage.pseudonym_key_path()
     try:
-        key = read_or_make_key(storage.pseudonym_key_path())
+        key = KeyFile(path=path, note=worker.storage.key_note_path(path)).ensure(
+            lambda: _has_pseudonyms(worker)
+        )
+    except KeyMissingError as error:
+        raise PrivateKeyMissingError(path.name) from error
+    except KeyChangedError as error:
+        raise PrivateKeyChangedError(path.name) from error
     except KeyFileError as error:
         raise PseudonymKeyInvalidError("the key of the pseudonyms cannot be read") from error
     return ImportSettings(
@@ -166,6 +179,11 @@ def _settings(storage: Storage, order: _Order) -> ImportSettings:
         allows_missing=request["allow_missing"],
         allows_orphans=request["allow_orphans"],
     )
+
+
+def _has_pseudonyms(worker: WorkerContext) -> bool:
+    with worker.unit_of_work() as uow:
+        return uow.series.has_deidentified() or uow.dataset_cases.has_patients()
 
 
 def _stored_folder(storage: Storage, version_id: UUID | None) -> Path | None:

@@ -15,13 +15,9 @@ from ml.evaluation.rows import CaseScore, RunLabel
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec, generate_phantom
 from ml.structures import CERVIX
-from services.core.errors import (
-    BelowMinimumError,
-    ServiceError,
-    StructuresDifferError,
-    WeightsChangedError,
-)
+from services.core.errors import ServiceError, UnavailableError
 from services.core.lifecycle import AliasName, JobErrorCode, JobStage
+from services.core.model_errors import BelowMinimumError, StructuresDifferError, WeightsChangedError
 from services.core.repositories.leases import Claim
 from services.core.repositories.model_versions import ServedVersion
 from services.core.storage import CARD_NAME, WEIGHTS_NAME, Storage, StoredKind
@@ -84,7 +80,12 @@ class _Check:
 
 
 def check_model_version(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
-    """Check a version and publish its files, or end it with the reason and without files."""
+    """Check a version and publish its files, or end it with the reason and without files.
+
+    Raises:
+        UnavailableError: a disk or a database failed, which says nothing of the weights; what was
+            sent stays for the next start.
+    """
     with worker.unit_of_work() as uow:
         version = uow.model_versions.get(claim.resource_id)
         production = uow.model_aliases.served(AliasName.PRODUCTION)
@@ -94,6 +95,8 @@ def check_model_version(worker: WorkerContext, claim: Claim, lease: Lease) -> No
             outcome = {"card": _check_all(check, folder), "checks": check.results}
             lease.check()
             finish(worker, claim, outcome, lambda _: _publish(worker.storage, version.id, folder))
+    except UnavailableError:
+        raise
     except ServiceError as error:
         if not refuse(worker, claim, error, lambda uow: _give_up(check, uow)):
             return
@@ -145,7 +148,7 @@ def _copy_card(check: _Check, source: Path, target: Path) -> Json:
         content = (source / CARD_NAME).read_bytes()
         card: Json = json.loads(content)
         values = {**card, "model_version": check.version.name}
-    except (OSError, ValueError, TypeError) as error:
+    except (FileNotFoundError, ValueError, TypeError) as error:
         check.note("card", WeightsUnusableError(f"no card ({type(error).__name__})"))
         raise
     found = hashlib.sha256(content).hexdigest()

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from services.core.errors import WeightsChangedError
+from services.core.model_errors import WeightsChangedError
 from services.core.repositories.model_versions import ServedVersion
 from services.core.storage import CARD_NAME, WEIGHTS_NAME, Storage, StoredKind
 from services.worker.networks import (

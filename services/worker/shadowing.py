@@ -40,11 +40,13 @@ def shadow_contour(worker: WorkerContext, claim: Claim, lease: Lease) -> None:
             scores = _compare(contoured, read_rtstruct(released, contoured.series))
         outcome = contoured.outcome(worker) | {"scores": scores}
 
-        def publish(uow: UnitOfWork) -> None:
-            _check_has_result(uow, job.id)  # else these files would outlive what they shadow
+        def lock(uow: UnitOfWork) -> None:
+            _check_has_result(uow, job.id)  # else the files would outlive what they shadow
+
+        def publish(_: UnitOfWork) -> None:
             worker.storage.publish(StoredKind.SHADOW_RESULTS, contoured.folder, claim.resource_id)
 
-        finish(worker, claim, outcome, publish)
+        finish(worker, claim, outcome, publish, lock=lock)
 
 
 def _check_has_result(uow: UnitOfWork, job_id: UUID) -> None:

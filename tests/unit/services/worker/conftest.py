@@ -14,15 +14,13 @@ import torch
 from services.core.queue import QueueName
 from services.core.storage import FilesystemStorage, StoredKind, slice_name
 from services.core.unit_of_work import UnitOfWork
-from services.worker.context import WorkerContext, WorkerTimes
+from services.worker.context import WorkerContext
 from services.worker.network_cache import NetworkCache
-from services.worker.networks import NetworkOptions
 from tests.factories.experiments import add_dataset_version, write_tiny_dataset
 from tests.factories.rows import add_job
 from tests.factories.uploads import encode, make_slice
+from tests.factories.workers import OPTIONS, TIMES
 from tests.fakes import ScriptedPredictor, loader_of
-
-OPTIONS = NetworkOptions(weights_path=None, device="cpu", batch_size=4, thread_count=1)
 
 
 @pytest.fixture
@@ -43,17 +41,7 @@ def worker(
         engine=engine,
         storage=storage,
         networks=NetworkCache(OPTIONS, loader_of(predictor), storage),
-        times=WorkerTimes(
-            lease_seconds=60,
-            heartbeat_seconds=0.01,
-            sweep_seconds=0.01,
-            resend_seconds=60,
-            retention_seconds=3600,
-            result_retention_days=30,
-            edited_retention_days=365,
-            idempotency_retention_hours=24,
-            stale_upload_hours=6,
-        ),
+        times=TIMES,
         software_version="0.0.0",
         datasets_dir=None,
         max_attempts=3,

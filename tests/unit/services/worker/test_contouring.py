@@ -1,13 +1,16 @@
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pydicom
 import pytest
 import sqlalchemy as sa
 from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import OperationalError
 
 from ml.dicom.errors import DicomError, DicomErrorCode
 from services.core.errors import StoredFilesMissingError
@@ -15,12 +18,13 @@ from services.core.lifecycle import JobErrorCode, JobStage, JobState
 from services.core.queue import TaskName
 from services.core.storage import RTSTRUCT_NAME, FilesystemStorage, StoredKind
 from services.core.unit_of_work import UnitOfWork
-from services.worker import contouring
+from services.worker import contouring, lease
 from services.worker.context import WorkerContext
 from services.worker.networks import GpuOutOfMemoryError
 from tests.factories.rows import job_of
 from tests.factories.workers import run_contour_job
 from tests.fakes import Clock, FullStorage, ScriptedPredictor
+from tests.waiting import turns
 
 
 class TestSuccess:
@@ -129,7 +133,7 @@ class TestFailure:
 
         assert job_of(uow, job_id).error_code == JobErrorCode.STORED_FILES_MISSING
 
-    def test_a_full_storage_leaves_no_success(
+    def test_a_full_storage_has_the_job_tried_again_until_it_fails(
         self, worker: WorkerContext, uow: UnitOfWork, job_id: UUID, tmp_path: Path
     ) -> None:
         full = replace(worker, storage=FullStorage(tmp_path / "storage"))
@@ -137,7 +141,56 @@ class TestFailure:
         run_contour_job(full, job_id)
 
         job = job_of(uow, job_id)
+        assert (job.state, job.attempt, job.lease_until) == (JobState.QUEUED, 1, None)
+        for _ in range(job.max_attempts - 1):
+            run_contour_job(full, job_id)
+        job = job_of(uow, job_id)
         assert (job.state, job.error_code) == (JobState.FAILED, "storage_unavailable")
+
+    def test_a_job_goes_on_once_the_disk_can_be_read_again(
+        self,
+        worker: WorkerContext,
+        uow: UnitOfWork,
+        job_id: UUID,
+        predictor: ScriptedPredictor,
+    ) -> None:
+        def broken_disk(_report: Callable[[float], None]) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        predictor.action = broken_disk
+        run_contour_job(worker, job_id)
+        assert job_of(uow, job_id).state is JobState.QUEUED
+        predictor.action = lambda _: None
+        run_contour_job(worker, job_id)
+
+        job = job_of(uow, job_id)
+        assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
+
+    def test_nothing_is_started_while_the_storage_cannot_be_written(
+        self, worker: WorkerContext, uow: UnitOfWork, job_id: UUID, tmp_path: Path
+    ) -> None:
+        (tmp_path / "no-folder").touch()
+        unusable = replace(worker, storage=FilesystemStorage(tmp_path / "no-folder"))
+
+        run_contour_job(unusable, job_id)
+
+        job = job_of(uow, job_id)
+        assert (job.state, job.attempt) == (JobState.QUEUED, 0)
+
+    def test_a_database_that_fails_has_the_job_tried_again(
+        self,
+        worker: WorkerContext,
+        uow: UnitOfWork,
+        job_id: UUID,
+        predictor: ScriptedPredictor,
+    ) -> None:
+        def lose_connection(_report: Callable[[float], None]) -> None:
+            raise OperationalError("COMMIT", None, Exception("server closed the connection"))
+
+        predictor.action = lose_connection
+        run_contour_job(worker, job_id)
+
+        assert job_of(uow, job_id).state is JobState.QUEUED
 
     def test_an_object_that_fails_its_check_is_not_released(
         self,
@@ -221,16 +274,19 @@ class TestLostLease:
         job_id: UUID,
         predictor: ScriptedPredictor,
         engine: sa.Engine,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def lose_the_table(on_progress: Callable[[float], None]) -> None:
             with engine.begin() as connection:
                 connection.execute(sa.text("ALTER TABLE contour_job RENAME TO away"))
+            on_progress(0.5)  # no heartbeat is written any more, but the lease goes on
+            end = time.monotonic() + worker.times.lease_seconds + 1
+            monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=lambda: end))
             report_until_stopped(on_progress)
 
         predictor.action = lose_the_table
-        short = replace(worker, times=replace(worker.times, lease_seconds=0.1))
 
-        run_contour_job(short, job_id)
+        run_contour_job(worker, job_id)
 
         with engine.begin() as connection:
             connection.execute(sa.text("ALTER TABLE away RENAME TO contour_job"))
@@ -243,8 +299,9 @@ def raise_(error: Exception) -> None:
 
 def take_over(worker: WorkerContext, job_id: UUID, clock: Clock) -> None:
     """What another worker does once the lease ran out."""
-    clock.advance(seconds=3600)
     with worker.unit_of_work() as other:
+        other.contour_jobs.get(job_id)  # from here on no heartbeat is written
+        clock.advance(seconds=3600)
         other.leases.reap(TaskName.CONTOUR_JOB_RUN)
         other.leases.claim(TaskName.CONTOUR_JOB_RUN, job_id, owner="other", seconds=10**6)
         other.commit()
@@ -252,6 +309,6 @@ def take_over(worker: WorkerContext, job_id: UUID, clock: Clock) -> None:
 
 def report_until_stopped(on_progress: Callable[[float], None]) -> None:
     """A network that goes on until a report raises; gives up after a while."""
-    for _ in range(2000):
+    for _ in turns():
         on_progress(0.5)
         time.sleep(0.005)

@@ -1,5 +1,6 @@
 """An edited RTSTRUCT is compared with what the job released, structure by structure."""
 
+import copy
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -164,6 +165,27 @@ class TestNames:
         assert "CTV-N" not in scores_of(edited)
         assert warnings_of(edited) == [("region_ignored", None), ("structure_not_sent", "CTV-N")]
 
+    def test_a_region_of_no_frame_is_left_out_where_there_are_several(
+        self, worker: WorkerContext, job_id: UUID
+    ) -> None:
+        def unsettle_first(dataset: pydicom.Dataset) -> None:
+            dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = ""
+            second = copy.deepcopy(dataset.ReferencedFrameOfReferenceSequence[0])
+            second.FrameOfReferenceUID = "2.25.77"
+            dataset.ReferencedFrameOfReferenceSequence.append(second)
+
+        edited = compare(worker, job_id, boxes(), unsettle_first)
+
+        assert warnings_of(edited) == [("region_ignored", None), ("structure_not_sent", "CTV-N")]
+
+    def test_a_region_of_no_frame_lies_in_the_only_one(
+        self, worker: WorkerContext, job_id: UUID
+    ) -> None:
+        def empty_first(dataset: pydicom.Dataset) -> None:
+            dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = ""
+
+        assert warnings_of(compare(worker, job_id, boxes(), empty_first)) == []
+
 
 class TestOddContours:
     def test_contours_beyond_the_ends_are_told_and_not_counted(
@@ -180,6 +202,39 @@ class TestOddContours:
         assert warnings_of(edited) == [("contours_beyond_ends", "Bladder")]
         assert scores_of(edited)["Bladder"]["edited_slices"] == 1
 
+    def test_contours_that_enclose_nothing_are_told(
+        self, worker: WorkerContext, job_id: UUID
+    ) -> None:
+        def shorten_last(dataset: pydicom.Dataset) -> None:
+            contour = dataset.ROIContourSequence[2].ContourSequence[-1]
+            contour.ContourData = list(contour.ContourData)[:6]
+            contour.NumberOfContourPoints = 2
+
+        edited = compare(worker, job_id, boxes(), shorten_last)
+
+        assert warnings_of(edited) == [("contours_without_area", "Bladder")]
+
+    @pytest.mark.parametrize(
+        ("is_referenced", "code"),
+        [(True, "contours_other_planes"), (False, "contours_between_slices")],
+    )
+    def test_contours_off_the_plane_of_others_are_told_and_not_counted(
+        self, worker: WorkerContext, job_id: UUID, is_referenced: bool, code: str
+    ) -> None:
+        def add_twin(dataset: pydicom.Dataset) -> None:
+            contours = dataset.ROIContourSequence[2].ContourSequence
+            twin = copy.deepcopy(contours[0])
+            if not is_referenced:
+                del twin.ContourImageSequence
+            points = np.add(np.array(twin.ContourData, float).reshape(-1, 3), (0, 0, 0.3))
+            twin.ContourData = [f"{value:g}" for value in points.ravel()]
+            contours.append(twin)
+
+        edited = compare(worker, job_id, boxes(), add_twin)
+
+        assert warnings_of(edited) == [(code, "Bladder")]
+        assert scores_of(edited)["Bladder"]["dice"] == 1
+
 
 class TestFailure:
     def test_damaged_contours_fail_with_a_code(self, worker: WorkerContext, job_id: UUID) -> None:
@@ -189,6 +244,17 @@ class TestFailure:
             contour.NumberOfContourPoints = 3
 
         edited = compare(worker, job_id, boxes(), tilt)
+
+        assert (edited.state, edited.error_code) == (JobState.FAILED, "rtstruct_invalid")
+
+    def test_contours_that_lost_points_fail_with_a_code(
+        self, worker: WorkerContext, job_id: UUID
+    ) -> None:
+        def cut(dataset: pydicom.Dataset) -> None:
+            contour = dataset.ROIContourSequence[2].ContourSequence[0]
+            contour.ContourData = list(contour.ContourData)[:-3]
+
+        edited = compare(worker, job_id, boxes(), cut)
 
         assert (edited.state, edited.error_code) == (JobState.FAILED, "rtstruct_invalid")
 

@@ -3,110 +3,38 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
-from uuid import UUID, uuid4
 
 import pytest
 
-from ml.phantom.acquisition import PhantomTier
-from ml.phantom.cohort import PhantomSpec
 from services.core.errors import StoredFilesMissingError
-from services.core.lifecycle import AliasName, JobState, ModelVersionOrigin
-from services.core.queue import TaskName
+from services.core.lifecycle import AliasName, JobState
 from services.core.storage import CARD_NAME, WEIGHTS_NAME, FilesystemStorage, StoredKind
-from services.core.tables.model_versions import ModelVersion
 from services.core.unit_of_work import UnitOfWork
 from services.worker import model_checks
 from services.worker.context import WorkerContext
-from services.worker.network_cache import NetworkCache
-from services.worker.networks import NetworkLoader, load_network
+from services.worker.networks import load_network
+from tests.factories.model_checks import (
+    TINY_PHANTOM,
+    add_import,
+    add_promotion,
+    assert_no_files,
+    knowing,
+    run_check,
+    serving,
+)
 from tests.factories.model_versions import (
     EVALUATION,
-    SEEDS,
     add_dataset_version,
-    add_rows,
-    add_run,
     add_version,
     set_alias,
     version_of,
-    work,
-    write_weights,
 )
-from tests.factories.phantoms import make_phantom
-from tests.factories.workers import run_task
-from tests.fakes import Clock, FullStorage, KnowingPredictor, loader_by_name
-
-TINY_PHANTOM = PhantomSpec(seed=model_checks.PHANTOM.seed, tier=PhantomTier.TINY)
+from tests.fakes import loader_by_name
 
 
 @pytest.fixture(autouse=True)
 def _tiny_phantom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_checks, "PHANTOM", TINY_PHANTOM)
-
-
-def knowing(share: float) -> KnowingPredictor:
-    phantoms = [make_phantom(seed) for seed in (*SEEDS, TINY_PHANTOM.seed)]
-    return KnowingPredictor([(p.volume, p.labels) for p in phantoms], share)
-
-
-def serving(worker: WorkerContext, load: NetworkLoader) -> WorkerContext:
-    return replace(worker, networks=NetworkCache(worker.networks.options, load, worker.storage))
-
-
-def add_promotion(
-    uow: UnitOfWork, storage: FilesystemStorage, *, has_test_cases: bool = True, **request
-) -> UUID:
-    """A queued version of a run."""
-    dataset_version_id = add_dataset_version(uow, storage, has_test_cases=has_test_cases)
-    run_id = add_run(uow, storage, dataset_version_id)
-    with uow:
-        weights_sha256 = uow.runs.get(run_id).weights_sha256
-    row = ModelVersion(
-        id=uuid4(),
-        name="candidate",
-        origin=ModelVersionOrigin.RUN,
-        run_id=run_id,
-        dataset_version_id=dataset_version_id,
-        request=EVALUATION | request,
-        weights_sha256=weights_sha256,
-        structure_set="cervix",
-        **work(uow),
-    )
-    add_rows(uow, row)
-    return row.id
-
-
-def add_import(
-    uow: UnitOfWork, storage: FilesystemStorage, *, dataset_version_id: UUID | None = None
-) -> UUID:
-    """A queued version whose files were sent."""
-    version_id = uuid4()
-    with storage.staging() as folder:
-        weights_sha256 = write_weights(folder)
-        storage.publish(StoredKind.MODEL_UPLOADS, folder, version_id)
-    row = ModelVersion(
-        id=version_id,
-        name="candidate",
-        origin=ModelVersionOrigin.IMPORT,
-        dataset_version_id=dataset_version_id,
-        request=EVALUATION,
-        weights_sha256=weights_sha256,
-        structure_set="cervix",
-        **work(uow),
-    )
-    add_rows(uow, row)
-    return version_id
-
-
-def run_check(worker: WorkerContext, uow: UnitOfWork, version_id: UUID) -> ModelVersion:
-    run_task(worker, TaskName.MODEL_VERSION_CHECK, version_id)
-    return version_of(uow, version_id)
-
-
-def assert_no_files(storage: FilesystemStorage, version_id: UUID) -> None:
-    for kind in (StoredKind.MODEL_VERSIONS, StoredKind.MODEL_UPLOADS):
-        with pytest.raises(StoredFilesMissingError):
-            storage.folder(kind, version_id)
 
 
 class TestPromotion:
@@ -338,45 +266,3 @@ class TestImport:
         assert version.state is JobState.SUCCEEDED, version.error_detail
         assert version.card is not None
         assert version.card["metrics"] == {"a": None, "b": None}
-
-
-class TestNothingHalfDone:
-    def test_a_full_storage_leaves_no_version(
-        self, worker: WorkerContext, uow: UnitOfWork, storage: FilesystemStorage, tmp_path
-    ) -> None:
-        version_id = add_promotion(uow, storage, margin=1.0)
-        full = replace(serving(worker, load_network), storage=FullStorage(tmp_path / "storage"))
-
-        version = run_check(full, uow, version_id)
-
-        assert (version.state, version.error_code) == (JobState.FAILED, "storage_unavailable")
-        assert_no_files(storage, version_id)
-
-    def test_a_start_that_lost_its_lease_leaves_the_upload_to_the_next(
-        self,
-        worker: WorkerContext,
-        uow: UnitOfWork,
-        storage: FilesystemStorage,
-        clock: Clock,
-    ) -> None:
-        version_id = add_import(uow, storage)
-
-        class Losing(KnowingPredictor):
-            def predict(self, volume, on_progress):
-                clock.advance(seconds=3600)
-                with worker.unit_of_work() as other:
-                    other.leases.reap(TaskName.MODEL_VERSION_CHECK)
-                    other.commit()
-                return super().predict(volume, lambda _: None)
-
-        phantom = make_phantom(TINY_PHANTOM.seed)
-        losing = Losing([(phantom.volume, phantom.labels)])
-        deaf = replace(worker, times=replace(worker.times, heartbeat_seconds=3600))
-        able = serving(deaf, loader_by_name(losing, candidate=losing))
-
-        version = run_check(able, uow, version_id)
-
-        assert version.state is JobState.QUEUED
-        assert storage.folder(StoredKind.MODEL_UPLOADS, version_id).is_dir()
-        with pytest.raises(StoredFilesMissingError):
-            storage.folder(StoredKind.MODEL_VERSIONS, version_id)

@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from services.core.errors import StoredFilesMissingError, WeightsChangedError
+from services.core.errors import StoredFilesMissingError
+from services.core.model_errors import WeightsChangedError
 from services.core.repositories.model_versions import ServedVersion
 from services.core.storage import CARD_NAME, WEIGHTS_NAME, FilesystemStorage, StoredKind
 from services.core.unit_of_work import UnitOfWork

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,9 +98,15 @@ class TestLoadNetwork:
         assert caught.value.context == {"batch_size": 2}
 
 
-def test_a_worker_s_parent_never_sees_torch() -> None:
+def test_a_worker_s_parent_never_sees_torch(tmp_path: Path) -> None:
     code = "import sys, services.worker.app; print('torch' in sys.modules)"
 
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"CERVICONTOUR_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     assert found.stdout.strip() == "False"

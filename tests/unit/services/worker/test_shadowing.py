@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import numpy as np
 import pydicom
 import pytest
+from sqlalchemy import event
 
 from ml.geometry import Volume
 from ml.structures import CERVIX
@@ -25,8 +27,9 @@ from services.core.storage import (
 from services.core.tables.model_versions import ShadowContour
 from services.core.unit_of_work import UnitOfWork
 from services.worker.assembly import load_production
+from services.worker.clearing import purge_results
 from services.worker.context import WorkerContext
-from services.worker.housekeeping import purge_results, report_worker
+from services.worker.housekeeping import report_worker
 from services.worker.network_cache import NetworkCache
 from services.worker.networks import WeightsUnusableError
 from tests.factories.model_versions import add_version, set_alias, version_of
@@ -99,6 +102,16 @@ def run_shadow(worker: WorkerContext, uow: UnitOfWork, version_id: UUID) -> Shad
 
 def software_of(path: Path) -> list[str]:
     return list(pydicom.dcmread(path).SoftwareVersions)
+
+
+def is_ending(statement: str) -> bool:
+    return statement.startswith("UPDATE shadow_contour") and "finished_at=" in statement
+
+
+def table_of(statement: str) -> str:
+    found = re.search(r"(?:FROM|UPDATE|INSERT INTO) (\w+)", statement)
+    assert found is not None, statement
+    return found[1]
 
 
 class TestProduction:
@@ -292,7 +305,7 @@ class TestPurging:
         with pytest.raises(StoredFilesMissingError):
             able.storage.folder(StoredKind.SHADOW_RESULTS, row.id)
 
-    def test_a_queued_one_fails_when_its_series_is_deleted(
+    def test_a_queued_one_ends_when_its_series_is_deleted(
         self, able: WorkerContext, uow: UnitOfWork, job_id: UUID, shadow: UUID
     ) -> None:
         run_contour_job(able, job_id)
@@ -300,7 +313,7 @@ class TestPurging:
 
         row = run_shadow(able, uow, shadow)
 
-        assert (row.state, row.error_code) == (JobState.FAILED, "series_purged")
+        assert row.state is JobState.CANCELLED
 
     def test_a_deleted_series_takes_its_shadows_along(
         self, able: WorkerContext, uow: UnitOfWork, job_id: UUID, shadow: UUID
@@ -333,3 +346,31 @@ class TestPurging:
         assert (row.state, row.error_code) == (JobState.FAILED, "result_purged")
         with pytest.raises(StoredFilesMissingError):
             able.storage.folder(StoredKind.SHADOW_RESULTS, row.id)
+
+    def test_its_job_is_locked_before_it_as_purging_locks_them(
+        self, able: WorkerContext, uow: UnitOfWork, job_id: UUID, shadow: UUID
+    ) -> None:
+        """Where rows are locked, the opposite order would have both wait for each other."""
+        run_contour_job(able, job_id)
+        # The lease's own thread would be heard in between.
+        able = replace(able, times=replace(able.times, heartbeat_seconds=3600.0))
+        transactions: list[list[str]] = [[]]
+
+        @event.listens_for(able.engine, "before_cursor_execute")
+        def note(_connection, _cursor, statement: str, *_: object) -> None:
+            if statement.startswith("BEGIN"):
+                transactions.append([])
+            else:
+                transactions[-1].append(statement)
+
+        run_shadow(able, uow, shadow)
+
+        (ending,) = [
+            statements
+            for statements in transactions
+            if any(is_ending(statement) for statement in statements)
+        ]
+        assert [table_of(statement) for statement in ending][:2] == [
+            "contour_job",
+            "shadow_contour",
+        ]

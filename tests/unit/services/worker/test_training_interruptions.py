@@ -12,11 +12,11 @@ from services.core.queue import TaskName
 from services.core.repositories.leases import Claim
 from services.core.storage import FilesystemStorage, StoredKind
 from services.core.unit_of_work import UnitOfWork
+from services.worker.clearing import purge_workspaces, remove_orphans
 from services.worker.context import WorkerContext
-from services.worker.housekeeping import purge_workspaces, remove_orphans
 from services.worker.run_reporter import RunReporter
 from tests.factories.experiments import add_run, epochs_of, run_of, tiny_config
-from tests.factories.workers import train
+from tests.factories.workers import TIMES, train
 
 
 class DiesAt:
@@ -55,7 +55,7 @@ class TestInterruption:
             train(trainer, hit.id)
         death.lives_on()
         assert run_of(uow, hit.id).epochs == 1
-        clock.advance(seconds=61)
+        clock.advance(seconds=TIMES.lease_seconds + 1)
         with uow:
             assert uow.leases.reap(TaskName.RUN_TRAIN).requeued == (hit.id,)
             uow.commit()
@@ -114,6 +114,10 @@ class TestInterruption:
         unit_of_work: Callable[[], UnitOfWork],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        # the test beats itself; a second heart would learn of the cancel when it likes
+        trainer = dataclasses.replace(
+            trainer, times=dataclasses.replace(trainer.times, heartbeat_seconds=3600)
+        )
         run = add_run(uow, version_id, tiny_config(epochs=3, slices_per_epoch=64))
         original = RunReporter.batch_finished
         batches: list[int] = []

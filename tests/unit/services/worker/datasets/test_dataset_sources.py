@@ -4,10 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+from services.admin.backup.creating import BackupSource, create_backup
+from services.admin.backup.databases import PostgresTools
+from services.admin.backup.restoring import restore_backup
+from services.core.database import create_database_engine, create_sessions, utc_now
 from services.core.lifecycle import CaseStatus, DatasetSourceKind, JobState
 from services.core.queue import TaskName
 from services.core.storage import FilesystemStorage, StoredKind
 from services.core.unit_of_work import UnitOfWork
+from services.worker.clearing import purge_edited
 from services.worker.context import WorkerContext
 from tests.factories.datasets import (
     add_dataset,
@@ -21,7 +26,7 @@ from tests.factories.datasets import (
 )
 from tests.factories.imports import box_masks, write_dicom_case
 from tests.factories.workers import run_task
-from tests.fakes import Clock
+from tests.fakes import Clock, FakeJobQueue
 
 INDEX = TaskName.DATASET_VERSION_INDEX
 
@@ -84,6 +89,50 @@ class TestSources:
             assert by_name["clinic/p3/rs.3.dcm"].status is CaseStatus.REPLACED
             assert version_of(uow, version_id).case_count == 4
 
+    def test_an_edited_rtstruct_comes_back_with_a_backup(
+        self,
+        worker: WorkerContext,
+        storage: FilesystemStorage,
+        mount: Path,
+        tmp_path: Path,
+        dataset_id: UUID,
+        index: Callable[..., UUID],
+    ) -> None:
+        uow = worker.unit_of_work()
+        folder = mount / "clinic" / "p3"
+        ct = sorted((folder / "ct").iterdir())
+        edited_id = add_edited_rtstruct(uow, storage, ct, folder / "rs.3.dcm")
+        add_source(uow, dataset_id, DatasetSourceKind.EDITED_RTSTRUCT, str(edited_id))
+        index(dataset_id)
+        purge_edited(uow, storage, utc_now())
+        source = BackupSource(
+            database_url=worker.engine.url.render_as_string(), data_dir=tmp_path / "storage"
+        )
+        made = create_backup(
+            source, tmp_path / "backups", PostgresTools(None), with_private_keys=True
+        )
+        target = tmp_path / "restored"
+        url = f"sqlite+pysqlite:///{target / 'db.sqlite'}"
+        restore_backup(
+            made.folder, BackupSource(database_url=url, data_dir=target), PostgresTools(None)
+        )
+        engine = create_database_engine(url)
+        sessions = create_sessions(engine)
+        restored = replace(
+            worker,
+            engine=engine,
+            storage=FilesystemStorage(target),
+            unit_of_work=lambda: UnitOfWork(sessions, FakeJobQueue()),
+        )
+
+        version_id = queue_version(restored.unit_of_work(), dataset_id)
+        run_task(restored, INDEX, version_id)
+
+        assert storage.list_stored(StoredKind.EDITED_RTSTRUCTS, 0) == []
+        codes = {c.name: c.code for c in cases_of(restored.unit_of_work(), version_id)}
+        assert codes[f"edited-rtstructs/{edited_id}/rtstruct.dcm"] is None
+        engine.dispose()
+
     def test_an_edited_rtstruct_that_was_removed_unread_is_refused(
         self,
         uow: UnitOfWork,
@@ -104,6 +153,28 @@ class TestSources:
         last = cases_of(uow, version_id)[-1]
         assert (last.name, last.code) == (f"edited-rtstructs/{edited_id}", "stored_files_missing")
         assert version_of(uow, version_id).case_count == 4
+
+    def test_an_edited_rtstruct_that_is_being_deleted_is_refused_with_its_files_still_there(
+        self,
+        uow: UnitOfWork,
+        storage: FilesystemStorage,
+        mount: Path,
+        dataset_id: UUID,
+        index: Callable[..., UUID],
+    ) -> None:
+        folder = mount / "clinic" / "p3"
+        edited_id = add_edited_rtstruct(
+            uow, storage, sorted((folder / "ct").iterdir()), folder / "rs.3.dcm"
+        )
+        source_id = add_source(uow, dataset_id, DatasetSourceKind.EDITED_RTSTRUCT, str(edited_id))
+        with uow:
+            assert uow.edited_rtstructs.purge(edited_id)
+            uow.commit()
+
+        version_id = index(dataset_id)
+
+        assert cases_of(uow, version_id)[-1].code == "stored_files_missing"
+        assert source_id not in storage.list_stored(StoredKind.DATASET_UPLOADS, 0)
 
     def test_two_folders_with_the_same_names_inside_are_two(
         self,

@@ -1,4 +1,5 @@
-import time
+import errno
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from services.core.storage import FilesystemStorage, StoredKind
 from services.core.unit_of_work import UnitOfWork
 from services.worker import indexing
 from services.worker.context import WorkerContext
+from services.worker.lease import Lease
 from tests.factories.datasets import (
     add_dataset,
     add_folder,
@@ -22,8 +24,9 @@ from tests.factories.datasets import (
     version_of,
 )
 from tests.factories.imports import box_masks, write_dicom_case
-from tests.factories.workers import run_task
+from tests.factories.workers import TIMES, run_task
 from tests.fakes import Clock, FullStorage
+from tests.waiting import wait_until
 
 INDEX = TaskName.DATASET_VERSION_INDEX
 GERMAN = {"Bladder": "Harnblase innen"}
@@ -110,13 +113,81 @@ class TestRefusals:
         assert version.error_code == "pseudonym_key_invalid"
         assert "secret" not in (version.error_detail or "")
 
-    def test_a_full_storage_leaves_no_success(
+    @pytest.mark.parametrize("told_by", ["note", "rows"])
+    def test_no_other_key_takes_the_place_of_a_lost_one(
+        self,
+        worker: WorkerContext,
+        uow: UnitOfWork,
+        dataset_id: UUID,
+        index: Callable[..., UUID],
+        told_by: str,
+    ) -> None:
+        assert version_of(uow, index(dataset_id)).state is JobState.SUCCEEDED
+        key = worker.storage.pseudonym_key_path()
+        key.unlink()
+        if told_by == "rows":
+            worker.storage.key_note_path(key).unlink()  # as a restore leaves it
+
+        version = version_of(uow, index(dataset_id))
+
+        assert version.state is JobState.QUEUED  # it may be mounted meanwhile
+        for _ in range(version.max_attempts - 1):
+            run_task(worker, INDEX, version.id)
+        version = version_of(uow, version.id)
+        assert (version.state, version.error_code) == (JobState.FAILED, "private_key_missing")
+        assert not key.exists()
+
+    def test_another_key_than_before_is_told(
+        self,
+        uow: UnitOfWork,
+        storage: FilesystemStorage,
+        dataset_id: UUID,
+        index: Callable[..., UUID],
+    ) -> None:
+        index(dataset_id)
+        storage.pseudonym_key_path().write_text("ab" * 32)
+
+        version = version_of(uow, index(dataset_id))
+
+        assert (version.state, version.error_code) == (JobState.FAILED, "private_key_changed")
+
+    def test_a_failing_disk_has_the_index_made_again_with_every_case(
+        self,
+        worker: WorkerContext,
+        uow: UnitOfWork,
+        dataset_id: UUID,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        read, errors = importing.read_dicom_case, [OSError(errno.EIO, "Input/output error")]
+
+        def read_or_fail(candidate: Any, settings: Any) -> Any:
+            if "p2" in candidate.name and errors:
+                raise errors.pop()
+            return read(candidate, settings)
+
+        monkeypatch.setattr(importing, "read_dicom_case", read_or_fail)
+        version_id = queue_version(uow, dataset_id)
+
+        run_task(worker, INDEX, version_id)
+        assert version_of(uow, version_id).state is JobState.QUEUED
+        run_task(worker, INDEX, version_id)
+
+        version = version_of(uow, version_id)
+        assert (version.state, version.case_count) == (JobState.SUCCEEDED, 4)
+
+    def test_a_full_storage_has_the_index_made_again_until_it_fails(
         self, worker: WorkerContext, uow: UnitOfWork, dataset_id: UUID, tmp_path: Path
     ) -> None:
         version_id = queue_version(uow, dataset_id)
 
-        run_task(replace(worker, storage=FullStorage(tmp_path / "storage")), INDEX, version_id)
+        full = replace(worker, storage=FullStorage(tmp_path / "storage"))
 
+        run_task(full, INDEX, version_id)
+
+        version = version_of(uow, version_id)
+        assert version.state is JobState.QUEUED
+        for _ in range(version.max_attempts - 1):
+            run_task(full, INDEX, version_id)
         version = version_of(uow, version_id)
         assert (version.state, version.error_code) == (JobState.FAILED, "storage_unavailable")
         assert cases_of(uow, version_id) == []
@@ -197,15 +268,22 @@ class TestInterruption:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         version_id = queue_version(uow, dataset_id)
-        note = indexing._note_names
+        note, beat = indexing._note_names, Lease._beat
+        learned = threading.Event()
+
+        def listen(lease: Lease) -> None:
+            beat(lease)
+            if not lease.is_wanted:
+                learned.set()
 
         def cancel(folder: Path, outcome: importing.CaseOutcome) -> None:
             note(folder, outcome)
             with worker.unit_of_work() as other:
                 other.dataset_versions.request_cancel(version_id)
                 other.commit()
-            time.sleep(0.3)  # a heartbeat learns of it
+            wait_until(learned.is_set)
 
+        monkeypatch.setattr(Lease, "_beat", listen)
         monkeypatch.setattr(indexing, "_note_names", cancel)
 
         run_task(worker, INDEX, version_id)
@@ -229,7 +307,7 @@ class TestInterruption:
         rows = indexing.case_rows
 
         def lose(*arguments: Any):
-            clock.advance(seconds=61)
+            clock.advance(seconds=TIMES.lease_seconds + 1)
             with worker.unit_of_work() as other:
                 other.leases.reap(INDEX)
                 other.leases.claim(INDEX, version_id, owner="another", seconds=60)
