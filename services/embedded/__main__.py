@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from services.core.errors import ServiceError
 from services.embedded.children import ChildDiedError
 from services.embedded.supervisor import EmbeddedStack, StackBusyError, StackNotReadyError
 
@@ -35,21 +36,27 @@ def main() -> int:
             _serve(stack)
     except KeyboardInterrupt:
         return 130  # while starting; as shells report an interrupted command
-    except (ChildDiedError, StackBusyError, StackNotReadyError) as error:
+    except (ChildDiedError, StackBusyError, StackNotReadyError, ServiceError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     return 0
 
 
 def _serve(stack: EmbeddedStack) -> None:
-    """Keep the service up until a signal comes or one of its processes dies."""
+    """Keep the service up until a signal comes or one of its processes dies again and again."""
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
     with stack, suppress(KeyboardInterrupt):
         console.print(f"CerviContour at {stack.base_url} (API: {stack.base_url}/docs)")
+        console.print(f"Key of the administrator in {stack.key_path}")
+        if stack.is_open_to_others:
+            folder = stack.key_path.parent
+            sentence = f"Other users of this machine can look into {folder}: chmod -R go= {folder}"
+            console.print(sentence, style="yellow", markup=False)
         console.print(f"Logs in {stack.log_dir}; stop with Ctrl-C")
         while True:
-            stack.check()
+            for sentence in stack.keep_alive():
+                console.print(sentence, style="yellow", markup=False)
             time.sleep(WATCH_SECONDS)
 
 

@@ -1,14 +1,30 @@
 """One process of the embedded stack: started apart, watched, stopped without fail."""
 
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 LOG_TAIL_LINES = 20
 """Of a child that died: enough for a traceback's end."""
+
+
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Have the kernel ask this process to stop when its parent dies, where it can.
+
+    A supervisor that is killed stops nobody, and what it had started would hold the port and take
+    work beside the next one's workers.
+    """
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ChildDiedError(RuntimeError):
@@ -36,6 +52,7 @@ class Child:
     ) -> None:
         self.name = name
         self._log_path = log_path
+        self._is_killed = False
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 (the command is ours)
                 list(command),
@@ -44,6 +61,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 (one system call, which takes no lock)
             )
 
     @property
@@ -55,6 +73,11 @@ class Child:
     def is_running(self) -> bool:
         """Tell whether the process lives."""
         return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended, as subprocess reports it; None while it lives."""
+        return self._process.poll()
 
     def check(self) -> None:
         """Return if the process lives.
@@ -78,7 +101,13 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """Send SIGKILL to the process and all it started, as a crash or the OOM killer would."""
+        """Send SIGKILL to the process and all it started, as a crash or the OOM killer would.
+
+        Done once: the number of a group that is gone may be another's by and by.
+        """
+        if self._is_killed:
+            return
         with suppress(ProcessLookupError):  # the whole group ended by itself
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        self._is_killed = True

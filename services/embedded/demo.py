@@ -77,7 +77,8 @@ def run_demo(root: Path, console: Console) -> None:
     console.print("Starting API and workers (SQLite, filesystem broker) ...")
     with EmbeddedStack(root / "service") as stack:
         console.print(f"  API at {stack.base_url}, documentation at {stack.base_url}/docs")
-        with httpx.Client(base_url=stack.base_url, timeout=60.0) as client:
+        console.print(f"  key of its administrator in {stack.key_path}")
+        with httpx.Client(base_url=stack.base_url, headers=stack.headers, timeout=60.0) as client:
             job = _contour(client, files, console)
     _show_result(files, job, console)
 
@@ -139,7 +140,8 @@ def _show_result(files: DemoFiles, job: dict[str, Any], console: Console) -> Non
     console.print(f"Contact sheet   {files.contact_sheet}   (dashed: truth, solid: service)")
     console.print(
         "\nYour own series: run [bold]make serve[/] and, in another shell,\n"
-        "  curl -i -F file=@your-ct-series.zip http://127.0.0.1:8000/v1/autocontour\n"
+        '  curl -i -H "Authorization: Bearer $(cat var/service/admin-key)" \\\n'
+        "    -F file=@your-ct-series.zip http://127.0.0.1:8000/v1/autocontour\n"
         "then poll the Location it answers and fetch <Location>/rtstruct.\n"
         "The packaged weights know phantoms only: demonstration, not for clinical use."
     )

@@ -3,11 +3,11 @@
 import fcntl
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import IO, Self
@@ -15,12 +15,16 @@ from typing import IO, Self
 import httpx
 from pydantic import SecretStr
 
+from services.admin.transactions import transactions
 from services.core.database import create_database_engine, create_sessions, utc_now
 from services.core.migrations import upgrade_database
 from services.core.queue import FILESYSTEM_SCHEME, QueueName
 from services.core.repositories.workers import WorkerRepository
 from services.core.settings import Settings
+from services.embedded.admin_key import KEY_FILE_NAME, admin_key
 from services.embedded.children import Child
+from services.embedded.kept_child import KeptChild
+from services.embedded.ports import free_port
 
 START_SECONDS = 120.0
 """Longest wait for readiness; importing torch on a cold, busy machine takes most of it."""
@@ -29,6 +33,9 @@ STOP_GRACE_SECONDS = 10.0
 """A running job gets this long at the end; one that is cut off runs again at the next start."""
 
 POLL_SECONDS = 0.1
+
+OTHERS = 0o077
+"""Permissions of everybody but the owner."""
 
 WORKER_APP = "services.worker.app"
 
@@ -54,7 +61,9 @@ class StackNotReadyError(RuntimeError):
 class EmbeddedStack:
     """`with EmbeddedStack(data_dir) as stack:` has a ready service at stack.base_url inside.
 
-    Everything is kept under data_dir: database, messages, uploads, results and logs/.
+    Everything is kept under data_dir: database, messages, uploads, results, logs/ and the
+    administrator's key, drawn at the first start. What is made inside, data_dir included, only its
+    owner can read; files that were there keep their modes.
 
     Raises:
         StackBusyError: another stack runs in data_dir.
@@ -100,7 +109,8 @@ class EmbeddedStack:
             "CERVICONTOUR_BROKER_URL": self._settings.broker_url.get_secret_value(),
             **variables,
         }
-        self._children: list[Child] = []
+        self._key = ""
+        self._children: list[KeptChild] = []
         self._cleanup = ExitStack()
 
     @property
@@ -113,9 +123,25 @@ class EmbeddedStack:
         """Folder with one log file a process."""
         return self._data_dir / "logs"
 
+    @property
+    def key_path(self) -> Path:
+        """File with the administrator's key, which only its owner can read."""
+        return self._data_dir / KEY_FILE_NAME
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Tell whether other users of this machine can look into the data folder."""
+        return bool(self._data_dir.stat().st_mode & OTHERS)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an administrator's requests carry; known once the stack was started."""
+        return {"Authorization": f"Bearer {self._key}"}
+
     def __enter__(self) -> Self:
         """Start everything and wait until it is ready."""
         with ExitStack() as undo:
+            undo.callback(os.umask, os.umask(OTHERS))  # of the children, too
             self.log_dir.mkdir(parents=True, exist_ok=True)
             undo.enter_context(_lock(self._data_dir))
             self._prepare()
@@ -140,14 +166,28 @@ class EmbeddedStack:
         Raises:
             ChildDiedError: one does not.
         """
-        for child in self._children:
-            child.check()
+        for kept in self._children:
+            kept.child.check()
+
+    def keep_alive(self) -> list[str]:
+        """Start processes again that died; a lease gives their work to the next.
+
+        Returns:
+            What happened, in sentences for people.
+
+        Raises:
+            ChildDiedError: one died too often.
+        """
+        news = [kept.keep_alive() for kept in self._children]
+        return [sentence for sentence in news if sentence is not None]
 
     def _prepare(self) -> None:
         # Messages of an earlier stack are only doorbells; its rows are sent again.
         shutil.rmtree(self._settings.broker_dir, ignore_errors=True)
         engine = create_database_engine(self._settings.database_url.get_secret_value())
         upgrade_database(engine)
+        with transactions(self._settings) as new_unit_of_work:
+            self._key = admin_key(self._data_dir, new_unit_of_work)
         with create_sessions(engine).begin() as session:
             # Nobody works here now; a report left by a killed worker would look like readiness.
             WorkerRepository(session, utc_now).forget(utc_now())
@@ -160,17 +200,20 @@ class EmbeddedStack:
             queue, name = QueueName.TRAINING, f"embedded-{number}"
             command = worker_command(self._worker_app, queue, name)
             self._start(f"worker-{queue.value}-{number}", command)
-        self._port = self._port or _free_port(self._host)
+        self._port = self._port or free_port(self._host)
         api = [sys.executable, "-m", "uvicorn", "services.api.main:create_app", "--factory"]
-        self._start("api", [*api, "--host", self._host, "--port", str(self._port)])
+        # Whom to believe a forwarded address, the API's own setting says.
+        listen = ["--host", self._host, "--port", str(self._port), "--no-proxy-headers"]
+        self._start("api", [*api, *listen])
 
     def _start(self, name: str, command: list[str]) -> None:
         log_path = self.log_dir / f"{name}.log"
-        self._children.append(Child(name, command, self._environment, log_path))
+        start = partial(Child, name, command, self._environment, log_path)
+        self._children.append(KeptChild(start))
 
     def _wait_until_ready(self) -> None:
         last_try = time.monotonic() + START_SECONDS
-        with httpx.Client(base_url=self.base_url, trust_env=False) as client:
+        with httpx.Client(base_url=self.base_url, headers=self.headers, trust_env=False) as client:
             while True:
                 self.check()
                 try:
@@ -186,7 +229,8 @@ class EmbeddedStack:
                 time.sleep(POLL_SECONDS)
 
     def _stop_children(self) -> None:
-        children, self._children = self._children[::-1], []  # the API was started last
+        # the API was started last
+        children, self._children = [kept.child for kept in self._children[::-1]], []
         try:
             for child in children[:1]:
                 child.stop(STOP_GRACE_SECONDS)
@@ -215,9 +259,3 @@ def _lock(data_dir: Path) -> IO[bytes]:
         lock.close()
         raise StackBusyError(data_dir) from error
     return lock
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

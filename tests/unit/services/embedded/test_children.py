@@ -1,6 +1,6 @@
 import os
+import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from services.embedded.children import Child, ChildDiedError
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 Start = Callable[[str], Child]
 
@@ -31,14 +32,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield start
     for child in children:
         child.kill()
-
-
-def wait_until(is_done: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if is_done():
-            return
-        time.sleep(0.01)
-    pytest.fail("it did not happen")
 
 
 class TestChild:
@@ -70,6 +63,36 @@ class TestChild:
 
         assert not child.is_running
 
+    def test_a_child_that_was_killed_is_not_killed_again(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        child = start("import time; time.sleep(600)")
+        child.kill()
+        killed: list[int] = []
+        monkeypatch.setattr(os, "killpg", lambda group, _signal: killed.append(group))
+
+        child.kill()
+        child.stop(grace_seconds=0.1)
+
+        assert killed == []
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other kernels tell nobody")
+    def test_it_stops_when_its_supervisor_is_killed(self, start: Start, tmp_path: Path) -> None:
+        code = (
+            "import os, sys, time; from pathlib import Path;"
+            "from services.embedded.children import Child;"
+            "child = Child('inner', ['sleep', '600'], os.environ, Path('/dev/null'));"
+            "print(child.pid, flush=True); time.sleep(600)"
+        )
+        supervisor = start(code)
+        wait_until((tmp_path / "child.log").read_text)
+        inner = psutil.Process(int((tmp_path / "child.log").read_text()))
+
+        os.kill(supervisor.pid, signal.SIGKILL)
+
+        psutil.wait_procs([inner], timeout=PATIENCE_SECONDS)
+        assert not inner.is_running() or inner.status() == psutil.STATUS_ZOMBIE
+
     def test_what_the_child_started_is_killed_too(self, start: Start, tmp_path: Path) -> None:
         code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True)"
         child = start(f"{code}; p.wait()")
@@ -78,5 +101,5 @@ class TestChild:
 
         child.kill()
 
-        psutil.wait_procs([grandchild], timeout=10)
+        psutil.wait_procs([grandchild], timeout=PATIENCE_SECONDS)
         assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
