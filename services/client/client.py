@@ -34,19 +34,22 @@ class CerviContourClient:
     Args:
         base_url: as in http://127.0.0.1:8000.
         timeout: seconds for an answer; uploads have longer.
+        api_key: of the service, or a token of its identity provider; kept out of logs by whoever
+            passes it.
         headers: sent with every request, for example what a proxy before the service asks for.
         trust_env: heed proxy and certificate variables of the environment. Not by default: a
             hospital's proxy must not be asked for a service on this machine.
         retries: how often requests are sent.
 
     Raises:
-        ValueError: the address is none of http or https.
+        ValueError: the address is none of http or https, or the key none that can be sent.
     """
 
     def __init__(
         self,
         base_url: str = DEFAULT_BASE_URL,
         *,
+        api_key: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         headers: Mapping[str, str] | None = None,
         trust_env: bool = False,
@@ -55,7 +58,7 @@ class CerviContourClient:
         http = httpx.Client(
             base_url=_checked(base_url),
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
-            headers=headers,
+            headers=_headers(api_key, headers or {}),
             trust_env=trust_env,
         )
         self._transport = Transport(http, retries or RetryPolicy())
@@ -119,6 +122,14 @@ class CerviContourClient:
     def download_rtstruct(self, job_id: Id, path: Path) -> Path:
         """Write the RTSTRUCT of a job to a file, checked against its SHA-256, whole or not."""
         return self._transport.download(path_to("contour-jobs", job_id, "rtstruct"), path)
+
+
+def _headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str, str]:
+    if api_key is None:
+        return dict(headers)
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ValueError("an API key is one word of ASCII characters")  # which is not shown
+    return {"Authorization": f"Bearer {api_key}", **headers}
 
 
 def _checked(base_url: str) -> httpx.URL:

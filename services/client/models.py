@@ -93,7 +93,8 @@ class Check(Resource):
     """One thing the service needs."""
 
     ok: bool
-    detail: str
+    detail: str | None
+    """None for who shows no credentials."""
 
 
 class Health(Resource):

@@ -40,7 +40,8 @@ _SHA256_ETAG = re.compile(r'"([0-9a-f]{64})"')
 class RetryPolicy:
     """How often a request is sent, and how long is waited in between.
 
-    A request is sent again when the connection broke or the service said 503 with Retry-After.
+    A request is sent again when the connection broke or the service said 503 or 429 with
+    Retry-After.
     """
 
     attempts: int = 4
@@ -316,8 +317,11 @@ def _decoded(response: httpx.Response, model: type[Model]) -> Model:
 
 
 def _retry_after(response: httpx.Response) -> str | None:
-    """Return what a 503 says of when to come again."""
-    if response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+    """Return what a 503 or 429 says of when to come again."""
+    if response.status_code not in (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    ):
         return None
     return response.headers.get("Retry-After")
 

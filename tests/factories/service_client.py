@@ -12,6 +12,7 @@ from ml.data.phantom_dataset import case_id
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec, generate_phantom
 from ml.phantom.files import write_phantom
+from tests.waiting import turns
 
 Json = dict[str, Any]
 
@@ -52,14 +53,14 @@ def ask(client: httpx.Client, method: str, path: str, **options: Any) -> Json:
 
 
 def wait_for(client: httpx.Client, path: str, state: str) -> Json:
-    last_try = time.monotonic() + PATIENCE_SECONDS
-    while True:
+    found: Json = {}
+    for _ in turns(PATIENCE_SECONDS):
         found = ask(client, "GET", path)
         if found["state"] == state:
             return found
         assert found["state"] in ("queued", "running"), found
-        assert time.monotonic() < last_try, found
         time.sleep(0.2)
+    raise AssertionError(found)
 
 
 def contour(client: httpx.Client, ct_zip: bytes) -> Json:

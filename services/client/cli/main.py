@@ -1,5 +1,7 @@
 """The administrator's command line: `cervicontour-client`."""
 
+from pathlib import Path
+
 import click
 
 from services.client.cli import datasets, experiments, health, jobs, models, reviews
@@ -32,6 +34,12 @@ class _Header(Value):
     help="Seconds to wait for an answer.",
 )
 @click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="File with the API key; else the one that CERVICONTOUR_API_KEY_FILE names, else the key "
+    "in CERVICONTOUR_API_KEY. Never an argument: those are visible to everybody on the machine.",
+)
+@click.option(
     "--header",
     "headers",
     multiple=True,
@@ -51,6 +59,7 @@ def cli(
     ctx: click.Context,
     *,
     timeout: float,
+    api_key_file: Path | None,
     headers: tuple[tuple[str, str], ...],
     use_proxy_variables: bool,
 ) -> None:
@@ -67,6 +76,7 @@ def cli(
     session = ctx.ensure_object(Session)
     session.timeout_seconds = timeout
     session.headers = dict(headers)
+    session.api_key_file = api_key_file
     session.trust_env = use_proxy_variables
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,8 @@ from services.client.errors import ClientError, ProblemError, ServiceUnreachable
 from services.client.models import Resource
 
 URL_VARIABLE = "CERVICONTOUR_URL"
+KEY_VARIABLE = "CERVICONTOUR_API_KEY"
+KEY_FILE_VARIABLE = "CERVICONTOUR_API_KEY_FILE"
 FAILED_STATUS = 1
 UNREACHABLE_STATUS = 3
 INTERRUPTED_STATUS = 130
@@ -31,16 +34,29 @@ class Session:
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     trust_env: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    api_key_file: Path | None = None
+
+    def api_key(self) -> str | None:
+        """Return the key of the option's file, or of the variables; None where there is none.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        path = self.api_key_file or os.environ.get(KEY_FILE_VARIABLE)
+        if path is None and os.environ.get(KEY_VARIABLE):
+            return os.environ[KEY_VARIABLE].strip()
+        return None if path is None else Path(path).read_text().strip()
 
     def client(self) -> CerviContourClient:
         """Return a client of the service.
 
         Raises:
-            click.UsageError: the address is none.
+            click.UsageError: the address is none, or the key cannot be sent.
         """
         try:
             return CerviContourClient(
                 self.url,
+                api_key=self.api_key(),
                 timeout=self.timeout_seconds,
                 headers=self.headers,
                 trust_env=self.trust_env,

@@ -13,9 +13,11 @@ from services.client.cli.main import cli
 from services.client.client import CerviContourClient
 from services.client.transport import RetryPolicy
 from services.core.settings import Settings
+from tests.factories.access import add_key
+from tests.factories.api import STEADY_PROBES
 from tests.factories.servers import Service, serving
 from tests.factories.uploads import make_series
-from tests.fakes import FakeJobQueue
+from tests.fakes import BoundedThreads, FakeJobQueue
 
 
 @pytest.fixture
@@ -30,10 +32,11 @@ def service(settings: Settings, migrated_file: Path) -> Iterator[Service]:
     data_dir.mkdir()
     shutil.copy(migrated_file, data_dir / "cervicontour.sqlite")
     queue = FakeJobQueue()
-    app = create_app(settings, queue)
+    app = create_app(settings, queue, BoundedThreads(), probes=STEADY_PROBES)
     with serving(app) as url:
+        key = add_key(app.state.dependencies.new_unit_of_work)
         unused = httpx.AsyncClient(base_url=url)
-        yield Service(app=app, client=unused, queue=queue, data_dir=data_dir, url=url)
+        yield Service(app=app, client=unused, queue=queue, data_dir=data_dir, url=url, key=key)
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def retries(delays: list[float]) -> RetryPolicy:
 
 @pytest.fixture
 def client(service: Service, retries: RetryPolicy) -> Iterator[CerviContourClient]:
-    with CerviContourClient(service.url, retries=retries) as client:
+    with CerviContourClient(service.url, api_key=service.key, retries=retries) as client:
         yield client
 
 
@@ -58,9 +61,8 @@ def run(service: Service) -> Callable[..., Result]:
     """Run the command line against the service."""
 
     def run(*arguments: object) -> Result:
-        return CliRunner().invoke(
-            cli, [str(a) for a in arguments], env={"CERVICONTOUR_URL": service.url}
-        )
+        variables = {"CERVICONTOUR_URL": service.url, "CERVICONTOUR_API_KEY": service.key}
+        return CliRunner().invoke(cli, [str(a) for a in arguments], env=variables)
 
     return run
 

@@ -9,6 +9,7 @@ import pytest
 from services.client.client import CerviContourClient
 from services.client.errors import ProblemError
 from services.core.settings import Settings
+from tests.factories.access import bearer
 from tests.factories.api import MEBIBYTE, finish_job
 from tests.factories.servers import Service
 from tests.factories.uploads import make_series, make_zip
@@ -49,7 +50,8 @@ def test_models_keep_all_that_the_service_says(
     job_id = client.submit(ct_folder).job.id
     finish_job(service)
 
-    said = httpx.get(f"{service.url}/v1/contour-jobs/{job_id}", trust_env=False).json()
+    address = f"{service.url}/v1/contour-jobs/{job_id}"
+    said = httpx.get(address, headers=bearer(service.key), trust_env=False).json()
 
     assert json.loads(client.job(job_id).model_dump_json()) == said
 

@@ -39,7 +39,7 @@ BUSY = Scripted(status=503, headers={"Retry-After": "5"}, body=json.dumps(PROBLE
 
 @contextmanager
 def speaking(url: str, retries: RetryPolicy) -> Iterator[Transport]:
-    with httpx.Client(base_url=url, trust_env=False, timeout=10) as http:
+    with httpx.Client(base_url=url, trust_env=False, timeout=120) as http:
         yield Transport(http, retries)
 
 

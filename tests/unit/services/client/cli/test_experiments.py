@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -37,6 +38,19 @@ def conclude(service: Service) -> None:
     with service.unit_of_work() as uow:
         uow.experiments.conclude()
         uow.commit()
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Work in a thread beside the block; the event tells it that the block is over."""
+    is_over = threading.Event()
+    thread = threading.Thread(target=work, args=(is_over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def finish(service: Service, client: CerviContourClient, experiment_id: str) -> None:
@@ -180,19 +194,17 @@ class TestWatching:
     def test_start_may_watch_at_once(
         self, run: Run, version: str, service: Service, client: CerviContourClient
     ) -> None:
-        def train() -> None:
+        def train(is_over: threading.Event) -> None:
             while not service.queue.messages:
-                is_over.wait(0.02)
+                if is_over.wait(0.02):
+                    return
             claim = start(service, str(service.queue.resource_ids[0]))
             record_epochs(service, claim, 1)
             succeed(service, claim, 0.6)
             conclude(service)
 
-        is_over = threading.Event()
-        thread = threading.Thread(target=train)
-        thread.start()
-        result = run("experiment", "start", "training", version, "--watch", "--json")
-        thread.join()
+        with beside(train):
+            result = run("experiment", "start", "training", version, "--watch", "--json")
 
         assert result.exit_code == 0, result.output
         shown = json.loads(result.stdout)
@@ -234,11 +246,9 @@ class TestResults:
     ) -> None:
         experiment_id = started(run, "training", version)
         finish(service, client, experiment_id)
-        thread = threading.Thread(target=write_report, args=(service,))
-        thread.start()
 
-        first = run("experiment", "report", experiment_id, "--out", tmp_path / "first")
-        thread.join()
+        with beside(lambda is_over: write_report(service, is_over)):
+            first = run("experiment", "report", experiment_id, "--out", tmp_path / "first")
         second = run("experiment", "report", experiment_id, "--out", tmp_path / "second", "--json")
 
         assert first.exit_code == 0, first.output
@@ -258,11 +268,11 @@ class TestResults:
         assert result.stderr.startswith("error: nothing_to_report: ")
 
 
-def write_report(service: Service) -> None:
-    """Do to the first report what a worker does."""
-    pause = threading.Event()
+def write_report(service: Service, is_over: threading.Event) -> None:
+    """Do to the first report what a worker does, unless none is asked for."""
     while service.queue.messages[-1].task != TaskName.REPORT_WRITE:
-        pause.wait(0.02)
+        if is_over.wait(0.02):
+            return
     report_id: UUID = service.queue.messages[-1].resource_id
     storage = service.app.state.dependencies.storage
     files = {"report.html": "<html></html>", "table2.csv": "a,b"}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -85,6 +86,33 @@ def test_headers_are_sent() -> None:
         CliRunner().invoke(cli, arguments[2:], env={"CERVICONTOUR_HEADER": "X-Api-Key: c d"})
 
     assert [seen.headers.get("X-Api-Key") for seen in server.seen] == ["a b", "c d"]
+
+
+def test_a_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    for name in ("option", "variable"):
+        (tmp_path / name).write_text(f"of-the-{name}\n")
+    variables = {
+        "CERVICONTOUR_API_KEY": "itself",
+        "CERVICONTOUR_API_KEY_FILE": str(tmp_path / "variable"),
+    }
+    with ScriptedServer(READY) as server:
+        arguments = ["health", "--url", server.url]
+        option = ["--api-key-file", str(tmp_path / "option")]
+        CliRunner().invoke(cli, [*option, *arguments], env=variables)
+        CliRunner().invoke(cli, arguments, env=variables)
+        CliRunner().invoke(cli, arguments, env={"CERVICONTOUR_API_KEY": "itself"})
+        CliRunner().invoke(cli, arguments)
+
+    assert [seen.headers.get("Authorization") for seen in server.seen] == [
+        "Bearer of-the-option", "Bearer of-the-variable", "Bearer itself", None,
+    ]  # fmt: skip
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown() -> None:
+    result = CliRunner().invoke(cli, ["health"], env={"CERVICONTOUR_API_KEY": "my secret"})
+
+    assert result.exit_code == 2
+    assert "secret" not in result.output
 
 
 def test_a_service_that_is_not_there_is_exit_code_3() -> None:
