@@ -81,7 +81,7 @@ def run_jobs(root: Path, archive: bytes, jobs: int) -> tuple[dict[str, float], f
     """Return the median seconds of every stage and the peak memory of the worker's child."""
     with (
         EmbeddedStack(root / "service") as stack,
-        httpx.Client(base_url=stack.base_url, timeout=120) as client,
+        httpx.Client(base_url=stack.base_url, headers=stack.headers, timeout=120) as client,
     ):
         runs = [one_job(client, root, archive) for _ in range(jobs)]
         peak_mib = max(peak_memory(process) for process in worker_processes(root))

@@ -36,9 +36,10 @@ from services.core.tables.model_versions import ModelVersion, ShadowContour
 from services.core.tables.reviews import EditedRtstruct
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.factories.access import add_key, bearer
 from tests.factories.experiments import tiny_config, version_facts
 from tests.factories.rows import make_series
-from tests.fakes import FakeJobQueue
+from tests.fakes import BoundedThreads, FakeJobQueue
 
 EXPERIMENTS = 200
 RUNS = 5
@@ -200,7 +201,7 @@ def _fill_the_rest(connection: sa.Connection, version_id: UUID, work: dict[str, 
 
 async def measure(settings: Settings, ids: Ids) -> None:
     """Ask every list again and again; print medians and the statements of one answer."""
-    app = create_app(settings, FakeJobQueue())
+    app = create_app(settings, FakeJobQueue(), BoundedThreads())
     transport = httpx.ASGITransport(app=app)
     routes = [
         "/v1/experiments?limit=50",
@@ -233,6 +234,7 @@ async def measure(settings: Settings, ids: Ids) -> None:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://bench") as client,
     ):
+        client.headers.update(bearer(add_key(app.state.dependencies.new_unit_of_work)))
         for route in routes:
             taken: list[float] = []
             for _ in range(REPETITIONS):

@@ -18,16 +18,21 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import psutil
 
+from services.admin.transactions import transactions
 from services.core.database import create_database_engine
 from services.core.migrations import upgrade_database
+from services.core.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.factories.access import add_key, bearer
 from tests.factories.uploads import FORM, encode, make_form, make_slice
 
 PEER = """
@@ -49,6 +54,9 @@ POLL_SECONDS = 0.005
 MIB = 1 << 20
 
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """One upload to one server."""
@@ -68,7 +76,14 @@ class Measured:
 class Server:
     """A uvicorn process, its memory and its answers watched while it works."""
 
-    def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        folder: Path,
+        environment: dict[str, str],
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        self._headers = headers
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -97,7 +112,7 @@ class Server:
         response = httpx.post(
             f"{self._address}/v1/series",
             content=body,
-            headers={"Content-Type": content_type},
+            headers={"Content-Type": content_type, **self._headers},
             timeout=300,
             trust_env=False,
         )
@@ -186,7 +201,9 @@ def _measure_api(folder: Path, title: str, body: bytes, content_type: str) -> Me
         "CERVICONTOUR_DATA_DIR": str(data_dir),
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
-    server = Server(["--factory", "services.api.main:create_app"], folder, environment)
+    with transactions(Settings(data_dir=data_dir)) as new_unit_of_work:
+        headers = bearer(add_key(new_unit_of_work))
+    server = Server(["--factory", "services.api.main:create_app"], folder, environment, headers)
     try:
         return server.upload(title, body, content_type)
     finally:
