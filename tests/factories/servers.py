@@ -1,7 +1,6 @@
 """Servers on loopback: the API itself, and one that answers as a test tells it to."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,15 +10,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from tests.factories.api import Api
-
-START_SECONDS = 60.0
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service(Api):
-    """An API that listens, and its address."""
+    """An API that listens, its address, and an administrator's key."""
 
     url: str
+    key: str
 
 
 @contextmanager
@@ -31,16 +30,17 @@ def serving(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    last_try = time.monotonic() + START_SECONDS
-    while not server.started:
+
+    def has_started() -> bool:
         assert thread.is_alive(), "the API did not start"
-        assert time.monotonic() < last_try, "the API does not start"
-        time.sleep(0.01)
+        return server.started
+
+    wait_until(has_started)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(START_SECONDS)
+        thread.join(PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,7 +32,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 @pytest.fixture
 def database_url(mode: Mode, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of its own."""
-    with _new_database(mode, tmp_path, request) as url:
+    with new_database(mode, tmp_path, request) as url:
         yield url
 
 
@@ -40,7 +40,7 @@ def database_url(mode: Mode, tmp_path: Path, request: pytest.FixtureRequest) -> 
 def pair(
     mode: Mode, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Pair]:
-    with _new_database(mode, tmp_path_factory.mktemp("database"), request) as url:
+    with new_database(mode, tmp_path_factory.mktemp("database"), request) as url:
         engine = create_database_engine(url)
         upgrade_database(engine)
         engine.dispose()
@@ -59,7 +59,7 @@ def deployment(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @contextmanager
-def _new_database(mode: Mode, folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def new_database(mode: Mode, folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     if mode is Mode.EMBEDDED:
         yield f"sqlite+pysqlite:///{folder / 'test.sqlite'}"
     else:

@@ -1,9 +1,7 @@
 """The service on one pair of database and broker, driven by a test."""
 
 import os
-import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,34 +13,53 @@ import httpx
 import redis
 import sqlalchemy as sa
 
-from services.core.database import create_database_engine, create_sessions
+from services.core.database import create_sessions, utc_now
+from services.core.errors import QueueUnavailableError
 from services.core.lifecycle import JobState
-from services.core.queue import CeleryQueue, JobQueue, QueueName, TaskName, create_celery
+from services.core.queue import (
+    CeleryQueue,
+    JobQueue,
+    Message,
+    QueueName,
+    TaskName,
+    create_celery,
+)
+from services.core.repositories.leases import TABLE_OF
 from services.core.storage import FilesystemStorage, StoredKind, slice_name
 from services.core.tables.contouring import ContourJob
 from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
 from services.embedded.children import Child
+from services.embedded.ports import free_port
 from services.embedded.supervisor import worker_command
+from tests import waiting
+from tests.factories.access import add_key, bearer
+from tests.factories.engines import create_patient_engine
 from tests.factories.rows import make_series
 from tests.factories.uploads import encode, make_slice
-from tests.integration.slow_worker import GATE_VARIABLE, Gate
+from tests.integration.gates import GATE_VARIABLE, Gate
 
 WORKER_APP = "tests.integration.slow_worker"
 SLICES = 3
 SIZE = 32
-PATIENCE_SECONDS = 60.0
-POLL_SECONDS = 0.05
-
-ANSWER_SECONDS = 30.0
-LEASE_SECONDS = 4.0
+PATIENCE_SECONDS = 240.0
+"""For several trainings in turn, on a machine that has other work."""
+ANSWER_SECONDS = 60.0
+LEASE_SECONDS = 300.0
+"""Longer than a living worker falls silent on any machine: tests count starts, and end the lease of
+a dead one themselves. One for all workers of a database: each takes much longer leases than its own
+for those of a wrong clock."""
+SILENT_SECONDS = 600.0
+PARSE_SECONDS = 300.0
+"""For a process of its own to read one upload, on a machine that has other work."""
 
 SHORT_TIMES = {
     "CERVICONTOUR_LEASE_SECONDS": str(LEASE_SECONDS),
     "CERVICONTOUR_HEARTBEAT_SECONDS": "0.3",
     "CERVICONTOUR_SWEEP_SECONDS": "0.5",
     "CERVICONTOUR_RESEND_SECONDS": "1.5",
-    "CERVICONTOUR_WORKER_SILENT_SECONDS": "5",
+    "CERVICONTOUR_WORKER_SILENT_SECONDS": str(SILENT_SECONDS),
+    "CERVICONTOUR_PARSE_TIME_LIMIT_SECONDS": str(PARSE_SECONDS),
 }
 
 
@@ -75,7 +92,7 @@ class Deployment:
     workers: list[Child] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine = create_database_engine(self.pair.database_url)
+        self.engine = create_patient_engine(self.pair.database_url)
         self.storage = FilesystemStorage(self.root)
         self.gate = Gate(self.root / "gate")
         self.queue = CeleryQueue(create_celery(self.pair.broker_url, self.root / "broker"))
@@ -127,10 +144,8 @@ class Deployment:
 
     @contextmanager
     def serve(self, **variables: str) -> Iterator[httpx.Client]:
-        """The API as a process of its own, and a client that speaks with it."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        """The API as a process of its own, and a client that speaks with it as an administrator."""
+        port = free_port()
         command = [sys.executable, "-m", "uvicorn", "--factory", "services.api.main:create_app"]
         server = Child(
             "api",
@@ -139,7 +154,10 @@ class Deployment:
             self.root / "api.log",
         )
         address = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=address, trust_env=False, timeout=ANSWER_SECONDS) as client:
+        headers = bearer(add_key(self.unit_of_work))
+        with httpx.Client(
+            base_url=address, headers=headers, trust_env=False, timeout=ANSWER_SECONDS
+        ) as client:
 
             def is_up() -> bool:
                 server.check()
@@ -161,7 +179,7 @@ class Deployment:
 
     def heartbeats(self) -> list[WorkerHeartbeat]:
         with self.unit_of_work() as uow:
-            return uow.workers.seen_within(5)
+            return uow.workers.seen_within(SILENT_SECONDS)
 
     def post_job(
         self, *, hold: bool = False, poison: bool = False, send: bool = True, max_attempts: int = 3
@@ -200,6 +218,15 @@ class Deployment:
         wait_until(is_there)
         return self.job(job_id)
 
+    def end_lease(self, task: TaskName, resource_id: UUID) -> None:
+        """Have the lease of a holder that is dead or frozen run out now, not in a while."""
+        assert end_leases(self.engine, task, TABLE_OF[task].id == resource_id) == 1
+
+    def ring(self, task: TaskName, resource_id: UUID, times: int = 1) -> None:
+        """Send the message of a row so many times more, whatever housekeeping sends."""
+        for _ in range(times):
+            send_patiently(self.queue, Message(task=task, resource_id=resource_id))
+
     def wait_for_start(self, job_id: UUID, starts: int = 1) -> None:
         """Return once the network has the job for the given time."""
         wait_until(lambda: len(self.gate.processes_of(job_id)) >= starts)
@@ -214,8 +241,30 @@ class Deployment:
             client.flushdb()
 
 
-def wait_until(is_done: Callable[[], bool]) -> None:
-    last_try = time.monotonic() + PATIENCE_SECONDS
-    while not is_done():
-        assert time.monotonic() < last_try, "it did not happen in time"
-        time.sleep(POLL_SECONDS)
+def send_patiently(queue: JobQueue, message: Message) -> None:
+    """Send a message until the broker takes it: the service gives up soon, and sends again later.
+
+    One of which nobody knows whether it was taken is sent again, too.
+    """
+
+    def is_taken() -> bool:
+        try:
+            queue.send(message)
+        except QueueUnavailableError:
+            return False
+        return True
+
+    wait_until(is_taken)
+
+
+def end_leases(engine: sa.Engine, task: TaskName, *which: sa.ColumnElement[bool]) -> int:
+    """Have leases run out now whose holders are dead or frozen; return how many there were."""
+    table = TABLE_OF[task]
+    running = sa.and_(table.state == JobState.RUNNING, *which)
+    with engine.begin() as connection:
+        ended = connection.execute(sa.update(table).where(running).values(lease_until=utc_now()))
+    return ended.rowcount
+
+
+def wait_until(is_done: Callable[[], object]) -> None:
+    waiting.wait_until(is_done, PATIENCE_SECONDS)

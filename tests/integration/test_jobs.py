@@ -1,15 +1,16 @@
 """What one worker does with jobs, on both pairs."""
 
-from uuid import UUID
-
 import pydicom
 import pytest
 
 from services.core.errors import StoredFilesMissingError
 from services.core.lifecycle import JobErrorCode, JobState
-from services.core.queue import Message, QueueName, TaskName
+from services.core.queue import QueueName, TaskName
 from services.core.storage import RTSTRUCT_NAME, StoredKind
-from tests.integration.deployment import SLICES, Deployment
+from tests.integration.deployment import SLICES, Deployment, wait_until
+from tests.integration.processes import is_alive
+
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -17,11 +18,6 @@ def _worker(deployment: Deployment):
     worker = deployment.start_worker()
     yield
     worker.stop(grace_seconds=5)
-
-
-def ring_twice(deployment: Deployment, job_id: UUID, times: int) -> None:
-    for _ in range(times):
-        deployment.queue.send(Message(task=TaskName.CONTOUR_JOB_RUN, resource_id=job_id))
 
 
 def test_a_job_ends_in_an_rtstruct_and_its_facts(deployment: Deployment) -> None:
@@ -74,10 +70,10 @@ def test_the_worker_tells_the_truth_about_itself(deployment: Deployment) -> None
 def test_many_messages_start_a_job_once(deployment: Deployment) -> None:
     job_id = deployment.post_job(hold=True)
     deployment.wait_for_start(job_id)
-    ring_twice(deployment, job_id, 5)
+    deployment.ring(TaskName.CONTOUR_JOB_RUN, job_id, times=5)
     deployment.gate.release(job_id)
     deployment.wait_for(job_id, JobState.SUCCEEDED)
-    ring_twice(deployment, job_id, 2)
+    deployment.ring(TaskName.CONTOUR_JOB_RUN, job_id, times=2)
     deployment.wait_for(deployment.post_job(), JobState.SUCCEEDED)  # behind all of them
 
     assert deployment.job(job_id).attempt == 1
@@ -151,8 +147,13 @@ def test_a_job_that_kills_its_process_fails_and_the_worker_goes_on(
 ) -> None:
     poisoned = deployment.post_job(poison=True, max_attempts=2)
 
-    failed = deployment.wait_for(poisoned, JobState.FAILED)
+    for starts in (1, 2):
+        deployment.wait_for_start(poisoned, starts)
+        process = deployment.gate.processes_of(poisoned)[-1]
+        wait_until(lambda process=process: not is_alive(process))
+        deployment.end_lease(TaskName.CONTOUR_JOB_RUN, poisoned)
 
+    failed = deployment.wait_for(poisoned, JobState.FAILED)
     assert failed.error_code == JobErrorCode.WORKER_LOST
     assert failed.attempt == 2
     deployment.wait_for(deployment.post_job(), JobState.SUCCEEDED)

@@ -1,16 +1,20 @@
 """Workers and servers that die, freeze or stop in the middle of a job, on both pairs."""
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
 
 from services.core.lifecycle import JobErrorCode, JobState
+from services.core.queue import TaskName
 from services.core.storage import RTSTRUCT_NAME, StoredKind
-from services.embedded.children import Child
 from tests.integration.deployment import Deployment, Mode, wait_until
-from tests.integration.servers import Servers
+from tests.integration.processes import freeze, kill_family, thaw
+from tests.integration.servers import Servers, start
+
+pytestmark = pytest.mark.timeout(900)
+
+JOB_SECONDS = 60
+"""One job is held for as long, asleep; the next has the same limit, and must not come near it."""
 
 
 @pytest.fixture(autouse=True)
@@ -20,22 +24,14 @@ def _no_worker_stays(deployment: Deployment) -> Iterator[None]:
         deployment.workers.pop().kill()
 
 
-def stop(worker: Child) -> None:
-    os.killpg(worker.pid, signal.SIGSTOP)
-
-
-def go_on(worker: Child) -> None:
-    os.killpg(worker.pid, signal.SIGCONT)
-
-
 def test_a_job_whose_worker_was_killed_succeeds_once(deployment: Deployment) -> None:
     worker = deployment.start_worker("killed")
     job_id = deployment.post_job(hold=True)
     deployment.wait_for_start(job_id)
 
-    worker.kill()
+    kill_family(worker)
     deployment.gate.release(job_id)
-    assert deployment.job(job_id).state is JobState.RUNNING
+    deployment.end_lease(TaskName.CONTOUR_JOB_RUN, job_id)
     deployment.start_worker("returned")
 
     job = deployment.wait_for(job_id, JobState.SUCCEEDED)
@@ -48,13 +44,14 @@ def test_a_worker_frozen_past_its_lease_changes_nothing(deployment: Deployment) 
     frozen = deployment.start_worker("frozen")
     job_id = deployment.post_job(hold=True)
     deployment.wait_for_start(job_id)
-    stop(frozen)
+    freeze(frozen.pid, deployment.engine)
     deployment.gate.release(job_id)
     deployment.start_worker("second")
+    deployment.end_lease(TaskName.CONTOUR_JOB_RUN, job_id)
     job = deployment.wait_for(job_id, JobState.SUCCEEDED)
     result = deployment.storage.file(StoredKind.RESULTS, job_id, RTSTRUCT_NAME).read_bytes()
 
-    go_on(frozen)
+    thaw(frozen.pid)
     log = deployment.root / "worker-frozen.log"
     wait_until(lambda: "lease lost" in log.read_text())
 
@@ -77,7 +74,7 @@ def test_a_worker_asked_to_stop_ends_its_job_and_signs_off(deployment: Deploymen
 
 
 def test_a_job_past_its_time_limit_fails(deployment: Deployment) -> None:
-    deployment.start_worker("strict", CERVICONTOUR_JOB_TIME_LIMIT_SECONDS="1")
+    deployment.start_worker("strict", CERVICONTOUR_JOB_TIME_LIMIT_SECONDS=str(JOB_SECONDS))
     job_id = deployment.post_job(hold=True)
 
     job = deployment.wait_for(job_id, JobState.FAILED)
@@ -103,10 +100,10 @@ def test_a_redis_that_was_killed_loses_no_job(deployment: Deployment, servers: S
     first = deployment.post_job(hold=True)
     deployment.wait_for_start(first)
 
-    servers.own_redis.kill()
+    servers.own_redis.child.kill()
     second = deployment.post_job()
     assert deployment.job(second).published_at is None
-    servers.own_redis.start()
+    start(servers.own_redis)
     deployment.gate.release(first)
 
     for job_id in (first, second):

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from ml.config import RunConfig
+from services.core.database import utc_now
 from services.core.lifecycle import ExperimentState, JobState
-from services.core.queue import Message, QueueName, TaskName
+from services.core.queue import QueueName, TaskName
 from services.core.storage import StoredKind
 from services.core.tables.experiments import Run
 from tests.factories.experiments import (
@@ -20,10 +21,15 @@ from tests.factories.experiments import (
     write_tiny_dataset,
 )
 from tests.integration.deployment import Deployment, Mode, wait_until
+from tests.integration.gates import TRAININGS
+from tests.integration.processes import kill_family
+
+pytestmark = pytest.mark.timeout(900)
 
 EPOCHS = 3
-SLOW = {"epochs": EPOCHS, "slices_per_epoch": 500}
-"""Epochs of seconds, so that there is a middle to be hit in."""
+LONG = {"epochs": EPOCHS, "slices_per_epoch": 64}
+"""Epochs of several batches, so that there is a middle to be hit in."""
+VISIBLE_SECONDS = 1
 ONE_THREAD = {"CERVICONTOUR_THREAD_COUNT": "1"}
 
 
@@ -48,6 +54,8 @@ def _no_worker_stays(deployment: Deployment) -> Iterator[None]:
     yield
     while deployment.workers:
         deployment.workers.pop().kill()
+    if deployment.gate.is_held(TRAININGS):
+        deployment.gate.release(TRAININGS)
 
 
 def start_trainer(deployment: Deployment, **variables: str):
@@ -85,24 +93,26 @@ def wait_for(deployment: Deployment, run_id: UUID, state: JobState) -> Run:
     return run_of(deployment, run_id)
 
 
-def wait_for_the_middle_of_epoch_2(deployment: Deployment, run_id: UUID) -> None:
-    def is_there() -> bool:
-        run = run_of(deployment, run_id)
-        return run.epochs == 1 and run.progress > 1.1 / EPOCHS
-
-    wait_until(is_there)
+def logged(deployment: Deployment, run_id: UUID, words: str) -> int:
+    """How often trainers said so of a run."""
+    logs = "".join(path.read_text() for path in deployment.root.glob("worker-trainer-*.log"))
+    return sum(str(run_id) in line and words in line for line in logs.splitlines())
 
 
 def test_a_run_whose_worker_was_killed_ends_like_an_undisturbed_one(
     deployment: Deployment, version_id: UUID
 ) -> None:
     worker = start_trainer(deployment)
-    calm = queue_run(deployment, version_id, tiny_config(**SLOW))
+    calm = queue_run(deployment, version_id, tiny_config(**LONG))
     expected = wait_for(deployment, calm, JobState.SUCCEEDED)
-    hit = queue_run(deployment, version_id, tiny_config(**SLOW))
-    wait_for_the_middle_of_epoch_2(deployment, hit)
+    deployment.gate.hold(TRAININGS)
+    hit = queue_run(deployment, version_id, tiny_config(**LONG))
+    deployment.wait_for_start(hit)
+    assert run_of(deployment, hit).epochs == 1
 
-    worker.kill()
+    kill_family(worker)
+    deployment.gate.release(TRAININGS)
+    deployment.end_lease(TaskName.RUN_TRAIN, hit)
     start_trainer(deployment)
 
     found = wait_for(deployment, hit, JobState.SUCCEEDED)
@@ -120,14 +130,16 @@ def test_a_cancel_in_the_middle_of_an_epoch_ends_it_and_a_resume_goes_on(
     deployment: Deployment, version_id: UUID
 ) -> None:
     start_trainer(deployment)
-    run_id = queue_run(deployment, version_id, tiny_config(**SLOW))
-    wait_for_the_middle_of_epoch_2(deployment, run_id)
+    deployment.gate.hold(TRAININGS)
+    run_id = queue_run(deployment, version_id, tiny_config(**LONG))
+    deployment.wait_for_start(run_id)
 
     with deployment.unit_of_work() as uow:
         uow.leases.request_cancel(TaskName.RUN_TRAIN, run_id)
         uow.commit()
     cancelled = wait_for(deployment, run_id, JobState.CANCELLED)
     assert cancelled.epochs == 1
+    deployment.gate.release(TRAININGS)
     with deployment.unit_of_work() as uow:
         assert uow.runs.requeue(run_id, from_the_start=False, max_attempts=3)
         uow.enqueue(TaskName.RUN_TRAIN, run_id)
@@ -142,29 +154,30 @@ def test_two_workers_share_an_experiment_while_jobs_are_contoured(
     deployment.start_worker("contouring")
     for _ in range(2):
         start_trainer(deployment)
-    first = queue_run(deployment, version_id, tiny_config(**SLOW))
+    deployment.gate.hold(TRAININGS)
+    first = queue_run(deployment, version_id, tiny_config(**LONG))
     experiment_id = run_of(deployment, first).experiment_id
     others = [
         queue_run(
             deployment,
             version_id,
-            tiny_config(**SLOW),
+            tiny_config(**LONG),
             experiment_id=experiment_id,
             position=position,
             seed=position,
         )
         for position in range(1, 4)
     ]
-    owners: set[str] = set()
 
-    def are_both_at_work() -> bool:
-        owners.update(run_of(deployment, i).lease_owner or "" for i in (first, *others))
-        return len({owner.split(":")[0] for owner in owners if owner}) == 2
+    def owners() -> set[str]:
+        found = [run_of(deployment, run_id).lease_owner for run_id in (first, *others)]
+        return {owner.split(":")[0] for owner in found if owner}
 
-    wait_until(are_both_at_work)
+    wait_until(lambda: len(owners()) == 2)
     job_id = deployment.post_job()
     deployment.wait_for(job_id, JobState.SUCCEEDED)
-    assert JobState.RUNNING in {run_of(deployment, i).state for i in (first, *others)}
+    assert len(owners()) == 2
+    deployment.gate.release(TRAININGS)
     runs = [wait_for(deployment, run_id, JobState.SUCCEEDED) for run_id in (first, *others)]
 
     assert [run.attempt for run in runs] == [1] * 4
@@ -183,9 +196,13 @@ def test_nothing_is_lost_when_every_process_and_message_goes(
     deployment: Deployment, version_id: UUID
 ) -> None:
     worker = start_trainer(deployment)
-    runs = [queue_run(deployment, version_id, tiny_config(**SLOW), seed=i) for i in range(2)]
-    wait_until(lambda: any(run_of(deployment, i).epochs == 1 for i in runs))
-    worker.kill()
+    deployment.gate.hold(TRAININGS)
+    runs = [queue_run(deployment, version_id, tiny_config(**LONG), seed=i) for i in range(2)]
+    wait_until(lambda: any(deployment.gate.processes_of(i) for i in runs))
+    kill_family(worker)
+    deployment.gate.release(TRAININGS)
+    (hit,) = [i for i in runs if run_of(deployment, i).state is JobState.RUNNING]
+    deployment.end_lease(TaskName.RUN_TRAIN, hit)
     deployment.lose_all_messages()
 
     start_trainer(deployment)
@@ -199,21 +216,21 @@ def test_nothing_is_lost_when_every_process_and_message_goes(
 def test_a_run_longer_than_the_visibility_timeout_runs_once(
     deployment: Deployment, version_id: UUID
 ) -> None:
-    short = {"CERVICONTOUR_VISIBILITY_TIMEOUT_SECONDS": "1"}
+    short = {"CERVICONTOUR_VISIBILITY_TIMEOUT_SECONDS": str(VISIBLE_SECONDS)}
     first = start_trainer(deployment, **short)
     start_trainer(deployment, **short)
-    run_id = queue_run(deployment, version_id, tiny_config(**SLOW))
-    message = Message(task=TaskName.RUN_TRAIN, resource_id=run_id)
-    deployment.queue.send(message)
-    wait_until(lambda: run_of(deployment, run_id).state is JobState.RUNNING)
+    deployment.gate.hold(TRAININGS)
+    run_id = queue_run(deployment, version_id, tiny_config(**LONG))
+    deployment.ring(TaskName.RUN_TRAIN, run_id)
+    deployment.wait_for_start(run_id)
+    started_at = run_of(deployment, run_id).started_at
+    assert started_at is not None
+    wait_until(lambda: (utc_now() - started_at).total_seconds() > 2 * VISIBLE_SECONDS)
+    wait_until(lambda: logged(deployment, run_id, "nothing to do"))
+    deployment.gate.release(TRAININGS)
 
     run = wait_for(deployment, run_id, JobState.SUCCEEDED)
 
-    assert run.started_at is not None
-    assert run.finished_at is not None
-    assert (run.finished_at - run.started_at).total_seconds() > 2
     assert (run.attempt, run.fencing_token) == (1, 1)
-    logs = "".join(path.read_text() for path in deployment.root.glob("worker-trainer-*.log"))
-    assert sum(str(run_id) in line and "job started" in line for line in logs.splitlines()) == 1
-    assert any(str(run_id) in line and "nothing to do" in line for line in logs.splitlines())
+    assert logged(deployment, run_id, "job started") == 1
     first.check()

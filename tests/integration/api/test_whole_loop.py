@@ -40,7 +40,6 @@ def client(deployment: Deployment, clinic: Path) -> Iterator[httpx.Client]:
     variables = {
         "CERVICONTOUR_DATASETS_DIR": str(clinic),
         "CERVICONTOUR_THREAD_COUNT": "1",
-        "CERVICONTOUR_LEASE_SECONDS": "30",
     }
     for queue in QueueName:
         deployment.start_worker(f"loop-{queue}", queue, REAL_APP, **variables)
@@ -82,7 +81,7 @@ def test_corrected_contours_of_a_promoted_run_are_cases_again(
         ]
         ask(client, "POST", f"{path}/reviews", json={"reviewer": reader, "grades": grades})
     table = ask(client, "GET", "/v1/reports/acceptability?group_by=model_version&group_by=month")
-    assert [group["reviews"] for group in table["groups"]] == [2]
+    assert sum(group["reviews"] for group in table["groups"]) == 2  # the month may end meanwhile
     ask(client, "GET", "/v1/reports/drift?by=model_version")
     truth = min((clinic / "cohort").iterdir()) / "rtstruct.dcm"
     edited = ask(
