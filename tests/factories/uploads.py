@@ -13,6 +13,9 @@ BOUNDARY = "----a-boundary"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 SERIES_UID = "1.2.826.0.1.3680043.8.498.2"
 SIZE = 16
+PATIENT_NAME = "DOE^JANE"
+PATIENT_ID = "MRN-ZQX-4711"
+"""Long enough that no time, number or digest holds it by chance."""
 
 
 def slice_uid(number: int) -> UID:
@@ -33,8 +36,8 @@ def make_slice(number: int, size: int = SIZE) -> Dataset:
     dataset.FrameOfReferenceUID = "1.2.826.0.1.3680043.8.498.3"
     dataset.Modality = "CT"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.PatientName = "DOE^JANE"
-    dataset.PatientID = "4711"
+    dataset.PatientName = PATIENT_NAME
+    dataset.PatientID = PATIENT_ID
     dataset.PatientPosition = "HFS"
     dataset.ImagePositionPatient = [-8, -8, 3 * number]
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
