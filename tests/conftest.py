@@ -3,9 +3,12 @@
 `pytest --hypothesis-profile explore` draws others.
 """
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
+
+pytest.register_assert_rewrite("tests.contracts")  # its asserts tell what they compared
 
 STEADY = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 

@@ -1,5 +1,7 @@
 """What every network must do, as tests that each network's own class inherits."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -9,6 +11,24 @@ from ml.networks.base import ImageSizeError, NoPresenceHeadError, SegmentationNe
 from ml.networks.blocks import channels_last
 
 WIDTH = 0.125
+
+
+ROUNDING_ERROR = 1e-6
+"""Of a gradient in single precision: those of the contract are hundreds of times as large."""
+
+
+def biases_before_norms(network: torch.nn.Module) -> set[str]:
+    """Name the biases that a batch normalisation takes out again, whatever they are.
+
+    Their gradient is nought up to rounding, which differs between processors.
+    """
+    return {
+        f"{name}.{place}.bias"
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.Sequential)
+        for place, (layer, after) in enumerate(pairwise(module))
+        if isinstance(after, torch.nn.BatchNorm2d) and getattr(layer, "bias", None) is not None
+    }
 
 
 def parameter_count(module: torch.nn.Module) -> int:
@@ -51,7 +71,9 @@ class BaseNetworkTests:
         logits, presence = network.forward_with_presence(torch.rand(2, 1, 64, 64))
         (logits.square().mean() + presence.square().mean()).backward()
 
-        still = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+        taken_out = biases_before_norms(network)
+        gradients = {n: p.grad for n, p in network.named_parameters() if n not in taken_out}
+        still = [n for n, g in gradients.items() if g is None or g.abs().max() < ROUNDING_ERROR]
         assert still == []
 
     def test_two_passes_are_equal_bit_by_bit(self, network):
@@ -66,7 +88,7 @@ class BaseNetworkTests:
         with torch.inference_mode():
             together, alone = network(images), network(images[1:2])
 
-        torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=1e-4)
 
     def test_all_input_channels_count(self):
         network = self.build(input_channels=3).eval()
@@ -97,7 +119,7 @@ class BaseNetworkTests:
             plain = network(images)
             turned = channels_last(network)(images.to(memory_format=torch.channels_last))
 
-        torch.testing.assert_close(plain, turned, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(plain, turned, atol=1e-4, rtol=1e-4)
 
     def test_presence_is_one_logit_for_each_structure_and_slice(self):
         network = self.build(presence_head=True).eval()
