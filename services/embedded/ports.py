@@ -3,9 +3,13 @@
 import errno
 import secrets
 import socket
+from collections import deque
 
 FIRST_PORT, PORTS = 20_000, 12_000
 """Below 32768, where ports for connections begin on Linux; elsewhere they begin later."""
+
+_drawn: deque[int] = deque(maxlen=1000)
+"""By this process lately: whoever they were for may not listen there yet."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -19,6 +23,8 @@ def free_port(host: str = "127.0.0.1") -> int:
     """
     for _ in range(PORTS):
         port = FIRST_PORT + secrets.randbelow(PORTS)  # others that start beside draw no alike ones
+        if port in _drawn:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind((host, port))
@@ -26,5 +32,6 @@ def free_port(host: str = "127.0.0.1") -> int:
                 if error.errno != errno.EADDRINUSE:
                     raise
             else:
+                _drawn.append(port)
                 return port
     raise OSError(errno.EADDRINUSE, "no port is free", host)

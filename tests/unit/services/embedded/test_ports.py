@@ -24,6 +24,15 @@ class TestFreePort:
             assert free_port() != taken
             assert next(first, None) is None
 
+    def test_none_is_drawn_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = free_port() - FIRST_PORT
+        draw = secrets.randbelow
+        drawn = iter([place])
+        monkeypatch.setattr(secrets, "randbelow", lambda n: next(drawn, None) or draw(n))
+
+        assert free_port() != place + FIRST_PORT
+        assert next(drawn, None) is None
+
     def test_an_address_of_others_is_refused(self) -> None:
         with pytest.raises(OSError, match="assign"):
             free_port(NOBODYS)
