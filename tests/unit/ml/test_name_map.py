@@ -1,5 +1,4 @@
 import json
-import time
 
 import pytest
 from hypothesis import example, given
@@ -67,11 +66,10 @@ class TestChoose:
             chosen(NameMap(names={"Bladder": ("/blad.*/",)}), "Bladder_1", "Bladder_2")
 
     @pytest.mark.parametrize("pattern", ["/(a+)+$/", "/(a|aa)+$/", "/(.*a){20}/"])
-    def test_no_pattern_takes_long(self, pattern):
-        names, start = NameMap(names={"Bladder": (pattern,)}), time.thread_time()
+    def test_every_pattern_comes_to_an_end(self, pattern):
+        # a backtracking search would not in a lifetime, and so run into the limit of a test
+        names = NameMap(names={"Bladder": (pattern,)})
         assert chosen(names, "a" * 5000 + "b") == ({}, ["a" * 5000 + "b"])
-        # of this thread on a processor; a backtracking search would not end in a lifetime
-        assert time.thread_time() - start < 5
 
     def test_names_that_cannot_be_encoded_fit_nothing(self):
         names = NameMap(names={"Bladder": ("/blase/",)}, patient_pattern="^(p7)/")
