@@ -1,6 +1,8 @@
 """What a structure set belongs to is read without its contours."""
 
 import contextlib
+import uuid
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,10 @@ from tests.factories.structures import write_masks
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same bytes every time: UIDs are drawn as random UUIDs."""
+    numbers = count(1 << 120)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers)))
     spec = CtSpec()
     write_ct(tmp_path / "ct", spec)
     series = index_series(list_source_files(tmp_path / "ct"))
