@@ -59,8 +59,16 @@ def thaw(group: int) -> None:
 def _are_stopped(group: int) -> bool:
     """Tell whether every thread obeyed SIGSTOP: one in a system call ends that first."""
     family = [group, *(child.pid for child in psutil.Process(group).children(recursive=True))]
-    stats = [path for pid in family for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(path.read_text().rpartition(") ")[2][0] in "TZX" for path in stats)
+    return all(
+        _is_stopped(path) for pid in family for path in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
+
+
+def _is_stopped(stat: Path) -> bool:
+    try:
+        return stat.read_text().rpartition(") ")[2][0] in "TZX"
+    except (FileNotFoundError, ProcessLookupError):  # the thread came to its end
+        return True
 
 
 def _is_free(engine: sa.Engine) -> bool:

@@ -20,6 +20,7 @@ from tests.integration.deployment import Deployment, Mode, Pair
 from tests.integration.own_servers import packaged_postgres
 from tests.integration.processes import kill_family
 from tests.integration.servers import Servers
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 PAUSE_SECONDS = 0.2
@@ -109,22 +110,24 @@ def _started(deployment: Deployment) -> Deployment:
 @contextmanager
 def _load(deployment: Deployment) -> Iterator[None]:
     """Post jobs while the block runs; every one of them is contoured afterwards."""
-    done = threading.Event()
+    done, has_begun = threading.Event(), threading.Event()
 
     def post() -> int:
         count = 0
         while not done.wait(PAUSE_SECONDS):
             deployment.post_job()
             count += 1
+            has_begun.set()
         return count
 
     with ThreadPoolExecutor(max_workers=1) as executor:
         posting = executor.submit(post)
         try:
+            wait_until(lambda: has_begun.is_set() or posting.done())
             yield
         finally:
             done.set()
-    assert posting.result() > 1
+    assert posting.result() > 0
 
 
 def _admin(deployment: Deployment, *arguments: str | Path) -> None:

@@ -42,9 +42,14 @@ def test_the_log_tells_the_request_and_no_patient(deployment: Deployment) -> Non
     job_id = deployment.post_job()
     job = deployment.wait_for(job_id, JobState.SUCCEEDED)
 
-    log = (deployment.root / "worker-first.log").read_text()
+    path = deployment.root / "worker-first.log"
 
-    lines = [line for line in log.splitlines() if str(job_id) in line and "job succeeded" in line]
+    def told() -> list[str]:
+        lines = path.read_text().splitlines()
+        return [line for line in lines if str(job_id) in line and "job succeeded" in line]
+
+    wait_until(told)  # after the state that the job is waited for by
+    log, lines = path.read_text(), told()
     assert len(lines) == 1
     assert job.correlation_id in lines[0]
     assert TaskName.CONTOUR_JOB_RUN in lines[0]

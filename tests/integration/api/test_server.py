@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import UUID
 
 import httpx
@@ -44,7 +45,11 @@ def is_ready(client: httpx.Client) -> bool:
 
 
 def incoming_bytes(deployment: Deployment) -> int:
-    return sum(p.stat().st_size for p in (deployment.root / "incoming").rglob("*.part"))
+    sizes: list[int] = []
+    for path in (deployment.root / "incoming").rglob("*.part"):
+        with suppress(FileNotFoundError):  # it got its name meanwhile
+            sizes.append(path.stat().st_size)
+    return sum(sizes)
 
 
 def has_incoming(deployment: Deployment) -> bool:
