@@ -34,6 +34,17 @@ def walk(folder: Path) -> Iterator[Path]:
     yield folder
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files at any depth of a folder that others may be moving or removing."""
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for parent, _, names in os.walk(folder, onerror=note):
+        yield from (Path(parent, name) for name in names)
+
+
 def last_write(folder: Path) -> float:
     """Return when a folder, or a file in it, was last written to, by the filesystem's clock."""
     try:

@@ -11,7 +11,6 @@ key-ids/                     hashes of the keys, so that no other one takes the 
 
 import os
 import shutil
-import stat
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from services.core.disk import disk_errors, last_write, remove_tree, sync, walk
+from services.core.disk import disk_errors, files_below, last_write, remove_tree, sync, walk
 from services.core.errors import StoredFilesMissingError
 
 FLUSH_THREADS = 8
@@ -230,11 +229,9 @@ class FilesystemStorage:
         folder = self._root / kind / str(resource_id)
         sizes: list[int] = []
         with disk_errors():
-            for path in folder.rglob("*"):
+            for path in files_below(folder):
                 with suppress(FileNotFoundError):  # removed at this moment
-                    found = path.lstat()
-                    if not stat.S_ISDIR(found.st_mode):
-                        sizes.append(found.st_size)
+                    sizes.append(path.lstat().st_size)
         return len(sizes), sum(sizes)
 
     def erase(self, kind: StoredKind, resource_id: UUID) -> None:
