@@ -7,7 +7,9 @@ from queue import Empty
 import pytest
 from kombu import Connection
 
-from services.core.folder_broker import FolderChannel, FolderTransport
+from services.core import folder_broker
+from services.core.folder_broker import UNFINISHED_SECONDS, FolderChannel, FolderTransport
+from tests.fakes import Seconds
 
 
 @pytest.fixture
@@ -86,6 +88,25 @@ class TestFolderChannel:
             put(channel, "inference", 1)
 
         assert list(tmp_path.iterdir()) == []
+
+    def test_what_a_killed_process_left_is_swept(
+        self, channel: FolderChannel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Seconds()
+        monkeypatch.setattr(folder_broker, "monotonic", clock)
+        (tmp_path / "1_x.training.msg.part").touch()
+
+        def look(seconds: float) -> list[str]:
+            clock.now += seconds
+            with pytest.raises(Empty):
+                get(channel, "inference")
+            return sorted(path.name for path in tmp_path.iterdir())
+
+        assert look(0) == ["1_x.training.msg.part"]
+        (tmp_path / "2_x.inference.msg.part").touch()
+        assert len(look(UNFINISHED_SECONDS)) == 2
+        assert look(1) == ["2_x.inference.msg.part"]
+        assert look(UNFINISHED_SECONDS) == []
 
     def test_readers_and_writers_at_once_lose_and_repeat_nothing(
         self, connection: Connection
