@@ -113,7 +113,7 @@ class ScriptedServer:
                     self.end_headers()
                     self.wfile.write(scripted.body)
 
-            do_GET = do_POST = do_PUT = _answer  # noqa: N815  # http.server's names
+            do_GET = do_POST = do_PUT = do_CONNECT = _answer  # noqa: N815  # http.server's names
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # likewise
                 """Keep quiet."""

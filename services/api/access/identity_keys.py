@@ -129,8 +129,10 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _get_json(url: str) -> Json:
-    # The opener knows http and https alone; addresses were checked to be one of them.
-    opener = urllib.request.build_opener(_NoRedirects)
+    # The opener knows http and https alone; addresses were checked to be one of them. Without TLS
+    # the provider is on this machine: a proxy of the environment is another, and could be anybody.
+    proxies: dict[str, str] | None = None if url.lower().startswith("https:") else {}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _NoRedirects)
     try:
         with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
             content = answer.read(MAX_ANSWER_BYTES + 1)

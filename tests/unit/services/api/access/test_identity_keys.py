@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ from services.api.access.identity_keys import (
     MIN_PAUSE_SECONDS,
     IdentityKeys,
 )
-from tests.factories.issuer import public_jwk
+from tests.factories.issuer import public_jwk, running_issuer
+from tests.factories.servers import Scripted, ScriptedServer
 from tests.fakes import Seconds
 from tests.waiting import wait_in_loop_until, wait_until
 
@@ -194,3 +195,25 @@ class TestNonsense:
     ) -> None:
         monkeypatch.setattr(identity_keys, "_get_json", lambda _url: {"keys": [jwk]})
         assert await outcome(keys, "rsa-1") == "unavailable"
+
+
+class TestProxies:
+    @pytest.fixture
+    def proxy(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+        with ScriptedServer(Scripted(status=503)) as proxy:
+            for name in ("http_proxy", "https_proxy"):
+                monkeypatch.setenv(name, proxy.url)
+                monkeypatch.setenv(name.upper(), proxy.url)
+            for name in ("no_proxy", "NO_PROXY"):
+                monkeypatch.delenv(name, raising=False)
+            yield proxy
+
+    async def test_a_provider_without_tls_is_asked_directly(self, proxy: ScriptedServer) -> None:
+        with running_issuer() as issuer:
+            assert await outcome(IdentityKeys(issuer.url, None), "rsa-1") == "rsa-1"
+        assert proxy.seen == []
+
+    async def test_a_provider_with_tls_is_asked_through_it(self, proxy: ScriptedServer) -> None:
+        keys = IdentityKeys("https://id.example", "https://id.example/keys")
+        assert await outcome(keys, "rsa-1") == "unavailable"
+        assert [seen.method for seen in proxy.seen] == ["CONNECT"]
