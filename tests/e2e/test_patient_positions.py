@@ -19,7 +19,7 @@ from tests.e2e.intensity_worker import FAT_HU, STRUCTURE_HU
 from tests.factories.service_client import wait_for
 from tests.integration.deployment import PARSE_SECONDS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.integration
 
 AIR_HU = -1000
 ORIGIN_MM = np.array([-171.3, -212.9, 431.5])

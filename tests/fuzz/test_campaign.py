@@ -14,7 +14,6 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.anyio
-@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")  # pydicom voices its doubts while inputs are made
 async def test_mutated_uploads_break_no_promise() -> None:
     tally = await Campaign(SEED).run(0, COUNT)

@@ -22,7 +22,6 @@ from tests.integration.processes import kill_family
 from tests.integration.servers import Servers
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(900)
 PAUSE_SECONDS = 0.2
 NewDeployment = Callable[[str], Deployment]
 

@@ -43,8 +43,6 @@ from tests.fakes import FakeJobQueue
 from tests.integration.conftest import new_database
 from tests.integration.deployment import Mode
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:

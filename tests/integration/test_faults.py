@@ -21,8 +21,6 @@ from tests.integration.deployment import Mode
 from tests.integration.own_servers import ServersMissingError
 from tests.integration.servers import REQUIRE_VARIABLE
 
-pytestmark = pytest.mark.timeout(900)
-
 DISK_MEBIBYTES = 64
 SECONDS_INSIDE = 0.3
 

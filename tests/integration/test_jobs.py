@@ -11,8 +11,6 @@ from tests.factories.uploads import PATIENT_ID, PATIENT_NAME
 from tests.integration.deployment import SLICES, Deployment, wait_until
 from tests.integration.processes import is_alive
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _worker(deployment: Deployment):

@@ -16,7 +16,6 @@ import pytest
 
 from tests.integration.offline_service import MARKER
 
-pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 RECORDER = Path(__file__).parent / "recorder"
 NAMESPACE = ("unshare", "--map-root-user", "--net")

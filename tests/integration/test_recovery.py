@@ -11,8 +11,6 @@ from tests.integration.deployment import Deployment, Mode, wait_until
 from tests.integration.processes import freeze, kill_family, thaw
 from tests.integration.servers import Servers, start
 
-pytestmark = pytest.mark.timeout(900)
-
 JOB_SECONDS = 60
 """One job is held for as long, asleep; the next has the same limit, and must not come near it."""
 

@@ -23,8 +23,6 @@ from tests.integration.deployment import (
 from tests.integration.gates import GATE_VARIABLE, Gate
 from tests.integration.processes import is_alive
 
-pytestmark = pytest.mark.timeout(900)
-
 ZIP = {"Content-Type": "application/zip"}
 
 

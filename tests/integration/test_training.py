@@ -24,8 +24,6 @@ from tests.integration.deployment import Deployment, Mode, wait_until
 from tests.integration.gates import TRAININGS
 from tests.integration.processes import kill_family
 
-pytestmark = pytest.mark.timeout(900)
-
 EPOCHS = 3
 LONG = {"epochs": EPOCHS, "slices_per_epoch": 64}
 """Epochs of several batches, so that there is a middle to be hit in."""

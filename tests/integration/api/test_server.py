@@ -13,8 +13,6 @@ from services.core.lifecycle import JobState
 from tests.factories.uploads import BOUNDARY, FORM, encode, make_form, make_slice
 from tests.integration.deployment import SIZE, Deployment, wait_until
 
-pytestmark = pytest.mark.timeout(900)
-
 MAX_UPLOAD_BYTES = 32 << 20
 
 

@@ -20,10 +20,7 @@ from tests.factories.service_client import (
 )
 from tests.integration.deployment import Deployment, Mode
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.parametrize("mode", [Mode.SERVERS], indirect=True, scope="session"),
-]
+pytestmark = pytest.mark.parametrize("mode", [Mode.SERVERS], indirect=True, scope="session")
 
 REAL_APP = "services.worker.app"
 WEIGHTS = {"network.width": 0.125}

@@ -11,7 +11,6 @@ from scripts.locks import CUDA_LOCK, ROOT, read_lock
 from scripts.sbom import SPEC_VERSION, bill_of, describe_environment
 
 # Describing two hundred packages takes 15 s on a quiet machine and minutes on a busy one.
-pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

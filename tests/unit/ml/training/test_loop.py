@@ -312,7 +312,6 @@ class TestReportingBeforeSaving:
         assert numbers(resumed.reports[:1]) == numbers(failing.reports[1:])
         assert_equal_weights(at_once, continued)
 
-    @pytest.mark.timeout(600)
     def test_an_epoch_reported_before_a_kill_is_reported_once_in_the_file(self, data, tmp_path):
         config = tiny_run()
         killed = start(KILLED, tmp_path)
