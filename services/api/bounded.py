@@ -9,7 +9,7 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,8 @@ from anyio import (
     CapacityLimiter,
     create_task_group,
     fail_after,
+    move_on_after,
+    sleep,
     to_process,
     to_thread,
 )
@@ -37,6 +39,8 @@ CPU_GRACE_SECONDS = 5
 """By which the kernel ends a process after its time, should nobody be left to do it."""
 WARM_SECONDS = 300.0
 """For a process to start and import, on a machine that starts everything at once."""
+START_PAUSE_SECONDS = 2.0
+"""Between tries to start processes: a machine that has none to give is not asked all the time."""
 PROCESS_NICENESS = 5
 """Behind the event loop: requests that only read are answered while uploads are parsed."""
 NOBODY = ""
@@ -109,7 +113,7 @@ class BoundedWork(Protocol):
     """Runs functions that read what senders sent."""
 
     async def warm(self) -> None:
-        """Get ready for the first piece of work."""
+        """Get ready for the first piece of work; raises ParsersUnavailableError."""
         ...
 
     async def run(
@@ -127,6 +131,44 @@ class BoundedWork(Protocol):
         ...
 
 
+async def warm_all(works: Sequence[BoundedWork], seconds: float = WARM_SECONDS) -> None:
+    """Get all of them ready; where a process does not start, try again until the time is over.
+
+    anyio waits 20 s for a process to start, whatever its caller allows. All are tried together
+    again: it has one pool for all, and gives one that comes alone what another has warmed.
+
+    Raises:
+        ParsersUnavailableError: the time is over.
+    """
+    with move_on_after(seconds):
+        while True:
+            try:
+                await _all_tried([work.warm for work in works])
+            except ParsersUnavailableError as error:
+                log.warning("a process for untrusted work did not start", exc_info=error)
+            else:
+                return
+            await sleep(START_PAUSE_SECONDS)
+    raise ParsersUnavailableError
+
+
+async def _all_tried(starts: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Let all at once come to their ends; raises ParsersUnavailableError where one did."""
+    failures: list[ParsersUnavailableError] = []
+
+    async def try_one(start: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await start()
+        except ParsersUnavailableError as error:  # in the group it would end the others
+            failures.append(error)
+
+    async with create_task_group() as group:
+        for start in starts:
+            group.start_soon(try_one, start)
+    if failures:
+        raise failures[0]
+
+
 class BoundedProcesses:
     """BoundedWork in processes that are kept for the next piece of work.
 
@@ -140,10 +182,8 @@ class BoundedProcesses:
         self._is_cold = True
 
     async def warm(self) -> None:
-        """Start every process and let it import the parsers."""
-        async with create_task_group() as group:
-            for _ in range(self._slots.total):
-                group.start_soon(self._warm_one)
+        """See BoundedWork; starts every process and lets it import the parsers."""
+        await _all_tried([self._warm_one] * self._slots.total)
 
     async def _warm_one(self) -> None:
         async with self._slots.taken(NOBODY):
@@ -164,9 +204,13 @@ class BoundedProcesses:
         # Long lists of files take long to pickle: not on the event loop.
         work = await to_thread.run_sync(pickle.dumps, (function, arguments))
         async with self._slots.taken(order.client):
-            if self._is_cold:  # a start takes nothing of the time either
-                await self._import_parsers()
-            outcome = await self._run(work, seconds)
+            try:
+                if self._is_cold:  # a start takes nothing of the time either
+                    await self._import_parsers()
+                outcome = await self._run(work, seconds)
+            except ParsersUnavailableError:  # tried once: its sender tries again
+                log.exception("no process for untrusted work can be started")
+                raise
         result, error = await to_thread.run_sync(pickle.loads, outcome)
         if error is not None:
             raise error
@@ -185,18 +229,14 @@ class BoundedProcesses:
             log.warning("untrusted work was stopped", seconds=seconds)
             raise ParseTimeLimitError(seconds) from error
         except OSError as error:  # what the function raises is in its outcome
-            raise self._unstarted(error) from error
-        except BrokenWorkerProcess as error:
-            if error.args:  # anyio's words on a process that never asked for its work
-                raise self._unstarted(error) from error
             self._is_cold = True
+            raise ParsersUnavailableError from error
+        except BrokenWorkerProcess as error:
+            self._is_cold = True
+            if error.args:  # anyio's words on a process that never asked for its work
+                raise ParsersUnavailableError from error
             log.warning("a process with untrusted work ended", exc_info=error)
             raise ParseFailedError from error
-
-    def _unstarted(self, error: Exception) -> ParsersUnavailableError:
-        self._is_cold = True
-        log.error("no process for untrusted work can be started", exc_info=error)
-        return ParsersUnavailableError()
 
 
 def _work(work: bytes, seconds: float, memory_bytes: int) -> bytes:

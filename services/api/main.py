@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from anyio import CapacityLimiter, create_task_group, to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from sqlalchemy import Engine
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -23,7 +23,7 @@ from services.api.api_keys.routes import router as api_keys_router
 from services.api.audit_entries.routes import router as audit_entries_router
 from services.api.autocontour.routes import router as autocontour_router
 from services.api.body_limits import BodyLimits, BodyLimitsMiddleware, takes_upload
-from services.api.bounded import BoundedProcesses, BoundedWork, WorkLimits
+from services.api.bounded import BoundedProcesses, BoundedWork, WorkLimits, warm_all
 from services.api.contour_jobs.routes import router as contour_jobs_router
 from services.api.correlation import RequestContextMiddleware
 from services.api.dataset_versions.routes import router as dataset_versions_router
@@ -204,11 +204,10 @@ def _lifespan(
         app.state.upload_slots = Slots(settings.max_concurrent_uploads, TooManyUploadsError)
         app.state.stream_slots = Slots(MAX_STREAMS, TooManyStreamsError)
         app.state.refusals = RefusalTally(app.state.dependencies.unit_of_work_of)
-        async with create_task_group() as group:
-            group.start_soon(app.state.dependencies.bounded.warm)
-            group.start_soon(app.state.dependencies.dataset_bounded.warm)
-            if settings.deidentify_stored_series:
-                group.start_soon(app.state.dependencies.relink_bounded.warm)
+        works = [app.state.dependencies.bounded, app.state.dependencies.dataset_bounded]
+        if settings.deidentify_stored_series:
+            works.append(app.state.dependencies.relink_bounded)
+        await warm_all(works)
         _keep_for_good()
         watch = asyncio.create_task(telemetry.watch_event_loop())
         writing = asyncio.create_task(app.state.refusals.write_until_cancelled())

@@ -11,19 +11,24 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from services.api import bounded
+from services.api.bounded import ParsersUnavailableError
 from services.api.contour_jobs.schemas import ContourJobResponse
 from services.api.correlation import SAFE_ID
 from services.api.dataset_versions.schemas import DatasetCaseResponse, DatasetVersionResponse
 from services.api.datasets.schemas import DatasetResponse
 from services.api.edited_rtstructs.schemas import EditedRtstructResponse
+from services.api.main import create_app
 from services.api.problems import PROBLEM_MEDIA_TYPE, PROBLEMS
 from services.api.reviews.schemas import ReviewResponse, ReviewWithGradesResponse
 from services.api.series.schemas import PostedSeriesResponse, SeriesResponse
 from services.core.errors import DatabaseUnavailableError, ServiceError, StorageFullError
 from services.core.queue import QueueName
+from services.core.settings import Settings
 from services.core.tables.operations import WorkerHeartbeat
-from tests.factories.api import Api
+from tests.factories.api import STEADY_PROBES, Api
 from tests.factories.uploads import FORM, make_form, make_series
+from tests.fakes import BoundedThreads, FakeJobQueue
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +38,29 @@ def failing_with(api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception) ->
         raise error
 
     monkeypatch.setattr("services.api.series.service.SeriesService.page", fail)
+
+
+class BoundedAfterTries(BoundedThreads):
+    """Gets ready at the third time it is asked."""
+
+    tries = 0
+
+    async def warm(self) -> None:
+        self.tries += 1
+        if self.tries < 3:
+            raise ParsersUnavailableError
+
+
+class TestStart:
+    async def test_processes_that_do_not_start_at_once_do_not_stop_it(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bounded, "START_PAUSE_SECONDS", 0.0)
+        settings.data_dir.mkdir()
+        work = BoundedAfterTries()
+        app = create_app(settings, FakeJobQueue(), work, probes=STEADY_PROBES)
+        async with app.router.lifespan_context(app):
+            assert work.tries == 4  # uploads and datasets, twice
 
 
 class TestProblems:

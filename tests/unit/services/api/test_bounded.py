@@ -1,25 +1,35 @@
 """Work on untrusted bytes ends: with its result, its refusal, or at its limits."""
 
 import asyncio
+import errno
+import math
 import os
-import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import anyio
 import psutil
 import pytest
-from anyio import create_task_group
+from anyio import create_task_group, to_process
+from anyio.abc import Process
+from structlog.testing import capture_logs
 
 from ml.dicom.errors import DicomError, DicomErrorCode
+from services.api import bounded as bounded_module
 from services.api.bounded import (
     MAX_OPEN_FILES,
     PROCESS_NICENESS,
+    START_PAUSE_SECONDS,
     BoundedProcesses,
     ParseFailedError,
     ParsersUnavailableError,
     ParseTimeLimitError,
     WorkLimits,
     WorkOrder,
+    warm_all,
 )
 from services.api.edited_rtstructs.errors import WrongFrameOfReferenceError
 from tests.factories import hostile_work
@@ -52,7 +62,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}
+    return {child.pid for child in psutil.Process().children()}
 
 
 async def process_of(task: asyncio.Task[None], noted: Path) -> int:
@@ -105,6 +115,126 @@ class TestResults:
             group.start_soon(note)
         assert len(pids) == 2
         assert pids == started
+
+
+class Starts:
+    """Has the first starts of processes fail, and takes the pauses between tries out."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: float, way: str) -> None:
+        self._monkeypatch = monkeypatch
+        self._failing = failing
+        self._way = way
+        self._failed: list[Process] = []
+        self.count = 0
+        self.pauses: list[float] = []
+        self.last_pause = math.inf
+        monkeypatch.setattr(to_process, "open_process", self._open)
+        monkeypatch.setattr(to_process, "fail_after", self._fail_after)
+        monkeypatch.setattr(bounded_module, "sleep", self._pause)
+
+    @property
+    def _fails(self) -> bool:
+        return self.count <= self._failing
+
+    async def _open(self, command: Sequence[str], **pipes: Any) -> Process:  # Any: as anyio's
+        self.count += 1
+        if self._fails and self._way == "refused":
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        if not self._fails:
+            return await anyio.open_process(command, **pipes)
+        never_ready = {"ended": "/bin/false", "late": "/bin/cat"}
+        self._failed.append(await anyio.open_process([never_ready[self._way]], **pipes))
+        return self._failed[-1]
+
+    def _fail_after(self, seconds: float) -> AbstractContextManager[object]:
+        """anyio's own limit, which nobody can set."""
+        return anyio.fail_after(0.05 if self._fails and self._way == "late" else seconds)
+
+    async def close(self) -> None:
+        """Close the pipes that anyio leaves open, before the garbage collector warns of them."""
+        for process in self._failed:
+            await process.aclose()
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        if len(self.pauses) >= self.last_pause:
+            hurry(self._monkeypatch)
+            await anyio.sleep(seconds)
+
+
+NewStarts = Callable[[float, str], Starts]
+
+
+@pytest.fixture
+async def new_starts(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[NewStarts]:
+    made: list[Starts] = []
+
+    def make(failing: float, way: str) -> Starts:
+        made.append(Starts(monkeypatch, failing, way))
+        return made[-1]
+
+    yield make
+    for starts in made:
+        await starts.close()
+
+
+class TestStarting:
+    @pytest.mark.parametrize("way", ["refused", "ended", "late"])
+    async def test_processes_that_do_not_start_are_started_again(
+        self, new_starts: NewStarts, way: str
+    ) -> None:
+        work, starts = bounded(), new_starts(2, way)
+        with capture_logs() as lines:
+            await warm_all([work])
+        assert (starts.count, starts.pauses) == (3, [START_PAUSE_SECONDS] * 2)
+        assert [(line["log_level"], line["event"]) for line in lines] == [
+            ("warning", "a process for untrusted work did not start")
+        ] * 2
+        assert await work.run(WORK, hostile_work.add, 1, 2) == 3
+        assert starts.count == 3
+
+    async def test_one_that_is_started_again_is_not_one_that_others_have_warmed(
+        self, new_starts: NewStarts
+    ) -> None:
+        before = children()
+        starts = new_starts(1, "refused")
+        await warm_all([bounded(slots=2), bounded()])
+        assert len(children() - before) == 3
+        assert starts.count == 4
+
+    @pytest.mark.parametrize("way", ["refused", "ended", "late"])
+    async def test_when_the_time_is_over_nobody_is_to_blame_but_the_machine(
+        self, new_starts: NewStarts, way: str
+    ) -> None:
+        starts = new_starts(math.inf, way)
+        starts.last_pause = 3
+        with pytest.raises(ParsersUnavailableError):
+            await warm_all([bounded()])
+        assert (starts.count, starts.pauses) == (3, [START_PAUSE_SECONDS] * 3)
+
+    async def test_imports_that_take_all_the_time_end_with_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noted = tmp_path / "pid"
+        spinning = partial(hostile_work.spin, noted)
+        monkeypatch.setattr(bounded_module, "_import_parsers", spinning)
+        warming = asyncio.create_task(warm_all([bounded()]))
+        process_id = await process_of(warming, noted)
+        hurry(monkeypatch)
+        with pytest.raises(ParsersUnavailableError):
+            await warming
+        assert not is_running(process_id)
+
+    @pytest.mark.parametrize("way", ["refused", "ended", "late"])
+    async def test_a_request_tries_once(self, new_starts: NewStarts, way: str) -> None:
+        work, starts = bounded(), new_starts(1, way)
+        with capture_logs() as lines, pytest.raises(ParsersUnavailableError):
+            await work.run(WORK, hostile_work.add, 1, 2)
+        assert (starts.count, starts.pauses) == (1, [])
+        assert [(line["log_level"], line["event"]) for line in lines] == [
+            ("error", "no process for untrusted work can be started")
+        ]
+        assert await work.run(WORK, hostile_work.add, 1, 2) == 3
 
 
 class TestTurns:
@@ -170,17 +300,6 @@ class TestLimits:
         work = bounded()
         with pytest.raises(ParseFailedError):
             await work.run(WORK, hostile_work.crash)
-        assert await work.run(WORK, hostile_work.add, 1, 2) == 3
-
-    @pytest.mark.parametrize("program", ["/bin/false", "/nowhere/python"])
-    async def test_files_are_not_to_blame_where_no_process_starts(
-        self, monkeypatch: pytest.MonkeyPatch, program: str
-    ) -> None:
-        work = bounded()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "executable", program)
-            with pytest.raises(ParsersUnavailableError):
-                await work.run(WORK, hostile_work.add, 1, 2)
         assert await work.run(WORK, hostile_work.add, 1, 2) == 3
 
     async def test_the_event_loop_goes_on_while_a_parser_holds_its_interpreter(
