@@ -30,6 +30,8 @@ from services.admin.transactions import transactions
 from services.core.database import create_database_engine
 from services.core.migrations import upgrade_database
 from services.core.settings import Settings
+from services.embedded.api_command import API_OPTIONS
+from services.embedded.supervisor import API_APP
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.factories.access import add_key, bearer
@@ -203,7 +205,7 @@ def _measure_api(folder: Path, title: str, body: bytes, content_type: str) -> Me
     }
     with transactions(Settings(data_dir=data_dir)) as new_unit_of_work:
         headers = bearer(add_key(new_unit_of_work))
-    server = Server(["--factory", "services.api.main:create_app"], folder, environment, headers)
+    server = Server([API_APP, *API_OPTIONS], folder, environment, headers)
     try:
         return server.upload(title, body, content_type)
     finally:

@@ -19,6 +19,7 @@ from services.core.database import create_database_engine, create_sessions
 from services.core.migrations import upgrade_database
 from services.core.queue import QueueName
 from services.core.unit_of_work import UnitOfWork
+from services.embedded.api_command import api_command
 from services.embedded.children import Child
 from services.embedded.ports import free_port
 from services.embedded.supervisor import worker_command
@@ -138,7 +139,7 @@ def running_stack(*, workers: int) -> Generator[Stack]:
         }
         (folder / "data").mkdir()
         port = free_port()
-        app = [sys.executable, "-m", "uvicorn", "--factory", "bench.load.watched_api:create_app"]
+        api = api_command("bench.load.watched_api:create_app", "127.0.0.1", port)
 
         def start(name: str, command: list[str]) -> Child:
             child = Child(name, command, environment, folder / f"{name}.log")
@@ -150,7 +151,7 @@ def running_stack(*, workers: int) -> Generator[Stack]:
             base_url=f"http://127.0.0.1:{port}",
             key=key,
             database_url=database_url,
-            api=start("api", [*app, "--host", "127.0.0.1", "--port", str(port)]),
+            api=start("api", api),
             workers=[
                 start(
                     f"worker-{n}",

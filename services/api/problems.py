@@ -225,6 +225,12 @@ _SERVICE_KINDS: dict[str, ProblemKind] = {
     "body_too_large": _kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request body too large"),
     "body_too_deep": _kind(HTTPStatus.UNPROCESSABLE_ENTITY, "Request body nested too deeply"),
     "body_timeout": _kind(HTTPStatus.REQUEST_TIMEOUT, "Request body did not arrive in time"),
+    "request_head_too_large": _kind(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Request line and headers too large"
+    ),
+    "request_head_timeout": _kind(
+        HTTPStatus.REQUEST_TIMEOUT, "Request line and headers did not arrive in time"
+    ),
     "private_key_invalid": _kind(
         HTTPStatus.INTERNAL_SERVER_ERROR, "A key of de-identification is no key"
     ),

@@ -22,6 +22,7 @@ from services.core.queue import FILESYSTEM_SCHEME, QueueName
 from services.core.repositories.workers import WorkerRepository
 from services.core.settings import Settings
 from services.embedded.admin_key import KEY_FILE_NAME, admin_key
+from services.embedded.api_command import api_command
 from services.embedded.children import Child
 from services.embedded.kept_child import KeptChild
 from services.embedded.ports import free_port
@@ -36,6 +37,8 @@ POLL_SECONDS = 0.1
 
 OTHERS = 0o077
 """Permissions of everybody but the owner."""
+
+API_APP = "services.api.main:create_app"
 
 WORKER_APP = "services.worker.app"
 
@@ -201,10 +204,7 @@ class EmbeddedStack:
             command = worker_command(self._worker_app, queue, name)
             self._start(f"worker-{queue.value}-{number}", command)
         self._port = self._port or free_port(self._host)
-        api = [sys.executable, "-m", "uvicorn", "services.api.main:create_app", "--factory"]
-        # Whom to believe a forwarded address, the API's own setting says.
-        listen = ["--host", self._host, "--port", str(self._port), "--no-proxy-headers"]
-        self._start("api", [*api, *listen])
+        self._start("api", api_command(API_APP, self._host, self._port))
 
     def _start(self, name: str, command: list[str]) -> None:
         log_path = self.log_dir / f"{name}.log"

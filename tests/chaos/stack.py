@@ -8,7 +8,6 @@ with Stack(Mode.SERVERS) as stack:
 import datetime as dt
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -26,6 +25,7 @@ from services.core.migrations import upgrade_database
 from services.core.queue import CeleryQueue, Message, QueueName, TaskName, create_celery
 from services.core.storage import FilesystemStorage
 from services.core.unit_of_work import UnitOfWork
+from services.embedded.api_command import api_command
 from services.embedded.children import Child
 from services.embedded.ports import free_port
 from services.embedded.supervisor import worker_command
@@ -250,14 +250,7 @@ class Stack:
     def _command(self, name: str) -> list[str]:
         if name != "api":
             return worker_command("tests.chaos.worker_app", QueueName.INFERENCE, name)
-        uvicorn = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "--factory",
-            "tests.chaos.api_app:create_chaos_app",
-        ]
-        return [*uvicorn, "--host", "127.0.0.1", "--port", str(self._port)]
+        return api_command("tests.chaos.api_app:create_chaos_app", "127.0.0.1", self._port)
 
     def _stop(self) -> None:
         for child in self._children.values():

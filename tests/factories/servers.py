@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import uvicorn
 from fastapi import FastAPI
 
+from services.api.request_heads import BoundedHttpProtocol
 from tests.factories.api import Api
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
@@ -22,10 +23,18 @@ class Service(Api):
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(
+    app: FastAPI, protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol
+) -> Iterator[str]:
     """Serve an application from a thread; gives its address."""
     config = uvicorn.Config(
-        app, port=0, log_config=None, ws="none", lifespan="on", timeout_graceful_shutdown=1
+        app,
+        port=0,
+        log_config=None,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,7 +1,6 @@
 """The service on one pair of database and broker, driven by a test."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,9 +28,10 @@ from services.core.storage import FilesystemStorage, StoredKind, slice_name
 from services.core.tables.contouring import ContourJob
 from services.core.tables.operations import WorkerHeartbeat
 from services.core.unit_of_work import UnitOfWork
+from services.embedded.api_command import api_command
 from services.embedded.children import Child
 from services.embedded.ports import free_port
-from services.embedded.supervisor import worker_command
+from services.embedded.supervisor import API_APP, worker_command
 from tests import waiting
 from tests.factories.access import add_key, bearer
 from tests.factories.engines import create_patient_engine
@@ -146,10 +146,9 @@ class Deployment:
     def serve(self, **variables: str) -> Iterator[httpx.Client]:
         """The API as a process of its own, and a client that speaks with it as an administrator."""
         port = free_port()
-        command = [sys.executable, "-m", "uvicorn", "--factory", "services.api.main:create_app"]
         server = Child(
             "api",
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            api_command(API_APP, "127.0.0.1", port),
             self.environment | variables,
             self.root / "api.log",
         )

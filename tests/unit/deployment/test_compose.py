@@ -1,11 +1,15 @@
 """What the compose file promises of every container, read from the file."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from services.embedded.api_command import API_OPTIONS
+from services.embedded.supervisor import API_APP
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -43,6 +47,16 @@ def own_folders(target: str) -> set[str]:
         for line in re.findall(r"install -d -o (?:10001|cervicontour) -g \S+((?: /\S+)+)", text):
             found |= set(line.split())
     return found
+
+
+def test_the_image_serves_the_api_as_every_other_place_does() -> None:
+    (command,) = [
+        json.loads(line.removeprefix("CMD"))
+        for line in DOCKERFILE.splitlines()
+        if line.startswith("CMD") and "uvicorn" in line
+    ]
+    listen = ["--host", "0.0.0.0", "--port", "8000"]
+    assert command == ["uvicorn", API_APP, *API_OPTIONS, *listen]
 
 
 @every_service
