@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from ml.cli.main import cli
@@ -29,15 +28,6 @@ TINY_RUN = (
 def call(*arguments: object) -> Result:
     """Run the command line in this process."""
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose more by sharing their work than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

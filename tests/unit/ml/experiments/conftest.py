@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from ml.config import RunConfig
 from ml.data.dataset import open_dataset
@@ -11,15 +10,6 @@ from ml.experiments.execution import RunData
 from ml.phantom.acquisition import PhantomTier
 from ml.phantom.cohort import PhantomSpec
 from ml.planning.recipes import PAPER_RECIPE, sized
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose more by sharing their work than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
